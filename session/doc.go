@@ -1,0 +1,27 @@
+// Package session manages sandboxes that run untrusted programs.
+//
+// A session is one container with an overlay snapshot of its own on a
+// language image, an agent as its pid 1, and limits that the kernel enforces.
+// An execution is one program run in a session. A command is what a client
+// asks of a session: to run a program, or to write, read or otherwise handle a
+// file. File commands are carried out by a helper inside the session, as the
+// session's user, so that the host never opens a path that a session can
+// change.
+//
+// Lifecycle: Create answers when the container runs and its limits were read
+// back (StateActive). Execute moves the session to StateActive while a program
+// runs and to StateIdle after it. Close moves it to StateClosing at once,
+// refuses further commands, ends what still runs, removes task, container,
+// snapshot, mounts, cgroups and FIFOs, and ends in StateClosed, at which point
+// the session is forgotten. A session whose task died by itself is closed with
+// ReasonLost.
+//
+// The Manager owns every session and every goroutine that works for one. Its
+// methods are safe for concurrent use; commands for one session that arrive
+// together run together, and whoever needs an order sends the next command
+// after the answer to the last.
+//
+// A session is recorded nowhere but in containerd, as labels of its container:
+// there is no second store to disagree with it. What a crashed daemon left
+// behind is removed by Manager.Recover before the first Create.
+package session

@@ -1,0 +1,190 @@
+package session
+
+import "time"
+
+// State is where a session is in its life. The texts are those of the wire.
+type State string
+
+const (
+	// StateCreating is a session whose container is being made.
+	StateCreating State = "Creating"
+	// StateActive is a session that was not used yet or has a command running.
+	StateActive State = "Active"
+	// StateIdle is a session that was used and has no command running.
+	StateIdle State = "Idle"
+	// StateClosing is a session that is being removed and takes no commands.
+	StateClosing State = "Closing"
+	// StateClosed is a session of which nothing is left.
+	StateClosed State = "Closed"
+)
+
+// Limits bound what all programs of a session may use together. The kernel
+// enforces each of them. Zero asks for the default.
+type Limits struct {
+	// MemoryBytes bounds memory, with no swap beside it.
+	MemoryBytes int64
+	// CPUs bounds processor time in cores; 1.5 is one and a half.
+	CPUs float64
+	// Pids bounds processes and threads.
+	Pids int64
+}
+
+// CreateRequest asks for a session.
+type CreateRequest struct {
+	// Language is the name or an alias of a language in the catalogue.
+	Language string
+	// IdleTimeout is how long the session may go unused; zero for the default.
+	IdleTimeout time.Duration
+	// MaxLifetime is how long the session may live; zero for the default.
+	MaxLifetime time.Duration
+	// Limits bound the session.
+	Limits Limits
+	// Env is added to the environment of every program.
+	Env map[string]string
+}
+
+// Info describes a session at one moment.
+type Info struct {
+	ID string
+	// ContainerID is the id of the containerd container.
+	ContainerID  string
+	Language     string
+	CreatedAt    time.Time
+	LastActivity time.Time
+	State        State
+	// ExecutionCount is how many executions were started.
+	ExecutionCount int
+	IdleTimeout    time.Duration
+	MaxLifetime    time.Duration
+	// Limits are those in force, as read back from the kernel.
+	Limits Limits
+}
+
+// Command is something to do in a session: *WriteFile, *ReadFile or *Shell.
+type Command interface{ command() }
+
+// WriteMode says what WriteFile does to a file that exists.
+type WriteMode int
+
+const (
+	// WriteReplace creates the file or replaces its content.
+	WriteReplace WriteMode = iota
+	// WriteAppend creates the file or adds to its end.
+	WriteAppend
+)
+
+// WriteFile writes a file, making its parent directories. Its result is a
+// *WriteFileResult.
+type WriteFile struct {
+	// Path is absolute or relative to /workspace.
+	Path    string
+	Content []byte
+	Mode    WriteMode
+	// Permissions are the file's permission bits; nil leaves those of an
+	// existing file alone and gives a new one 0644.
+	Permissions *uint32
+}
+
+// WriteFileResult says what WriteFile did.
+type WriteFileResult struct {
+	Path string
+	// Bytes is how many bytes this command wrote.
+	Bytes int64
+}
+
+// ReadFile reads a file or a range of it. Its result is a *ReadFileResult.
+type ReadFile struct {
+	// Path is absolute or relative to /workspace.
+	Path string
+	// Offset is where to start, in bytes.
+	Offset int64
+	// Length is how many bytes to read at most; negative for all. What exceeds
+	// the manager's MaxFileBytes is refused, not cut.
+	Length int64
+}
+
+// ReadFileResult is what ReadFile read.
+type ReadFileResult struct {
+	Path    string
+	Content []byte
+}
+
+// Shell runs a program and waits for its end. Its result is an
+// *ExecutionResult.
+type Shell struct {
+	// Name is a program, looked up in PATH. Where Args is empty and Name is no
+	// program but a line of shell, /bin/sh -c runs it.
+	Name string
+	Args []string
+	// Dir is the working directory; /workspace where empty.
+	Dir string
+	// Env is added to the session's environment.
+	Env map[string]string
+	// Stdin is what the program reads; its standard input ends after it.
+	Stdin []byte
+	// Timeout is the deadline for the program and all that it started; zero for
+	// the manager's default.
+	Timeout time.Duration
+}
+
+func (*WriteFile) command() {}
+func (*ReadFile) command()  {}
+func (*Shell) command()     {}
+
+// EndReason says how an execution ended, as it was seen. The texts are those
+// of the wire.
+type EndReason string
+
+const (
+	// EndExited is a program that ended by itself, with an exit code.
+	EndExited EndReason = "exited"
+	// EndSignaled is a program that a signal ended.
+	EndSignaled EndReason = "signaled"
+	// EndTimeout is a program that was killed at its deadline.
+	EndTimeout EndReason = "timeout"
+	// EndOOM is a program that the kernel killed for want of memory.
+	EndOOM EndReason = "oom"
+	// EndCancelled is a program that was killed on request.
+	EndCancelled EndReason = "cancelled"
+	// EndSessionClosed is a program that was killed because its session closed.
+	EndSessionClosed EndReason = "session_closed"
+	// EndLost is a program whose end nobody saw.
+	EndLost EndReason = "lost"
+)
+
+// ExecutionResult is what a finished execution left.
+type ExecutionResult struct {
+	ID string
+	// ExitCode is the program's, or 128 plus the number of the signal that
+	// ended it.
+	ExitCode int
+	// Stdout and Stderr are the start of each stream, up to the manager's
+	// MaxOutputBytes.
+	Stdout, Stderr []byte
+	// StdoutTruncated and StderrTruncated say that the program wrote more.
+	StdoutTruncated, StderrTruncated bool
+	Duration                         time.Duration
+	EndReason                        EndReason
+	// Signal is the name of the signal that ended the program, such as
+	// "SIGKILL"; empty where none did.
+	Signal string
+	Usage  Usage
+}
+
+// Usage is what an execution used, from the accounts of its cgroup.
+type Usage struct {
+	CPU time.Duration
+	// PeakMemoryBytes is the most memory it had at one time.
+	PeakMemoryBytes uint64
+}
+
+// Outcome is the answer to a command that was carried out.
+type Outcome struct {
+	// Result is the result that the command's type names.
+	Result any
+	// Success is false where a program did not exit with 0.
+	Success bool
+	// Error is a sentence for a person where Success is false.
+	Error    string
+	Duration time.Duration
+}
