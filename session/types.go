@@ -188,3 +188,16 @@ type Outcome struct {
 	Error    string
 	Duration time.Duration
 }
+
+// Language is a language of the catalogue, as a client sees it.
+type Language struct {
+	Name    string
+	Aliases []string
+	// Version is that of the language's toolchain in the image; empty where
+	// there is no image.
+	Version string
+	// Image is the name of the image.
+	Image string
+	// Ready says that sessions can be started.
+	Ready bool
+}

@@ -1,0 +1,85 @@
+# `make run` and `make test` start from a bare Debian host; the other targets
+# expect that one of them, or `make deps`, was run once.
+
+GO        ?= go
+FUZZTIME  ?= 30s
+RUN_FLAGS ?=
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Go's usual place, for a root shell or sudo whose PATH does not have it.
+export PATH := $(PATH):/usr/local/go/bin
+# The same settings for building, vetting and testing, so that every package is
+# compiled once. VCS stamping is off because it fails where root builds in
+# another user's clone; VERSION takes its place.
+export GOFLAGS := $(GOFLAGS) -mod=readonly -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# runc is linked statically, libseccomp included, as its own Makefile does it:
+# the binary then runs on any Debian, whatever libseccomp is there.
+RUNC_FLAGS := -buildmode=pie -tags 'seccomp urfave_cli_no_docs netgo osusergo' \
+	-ldflags '-s -w -linkmode external -extldflags -static-pie'
+
+# golangci-lint is a tool of a module file of its own, which keeps its
+# dependencies out of go.mod.
+LINT := $(GO) tool -modfile=golangci.mod golangci-lint
+
+# All packages but the integration tests, which need root.
+UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
+
+.DEFAULT_GOAL := build
+# Prerequisites are steps in an order; go itself uses all cores.
+.NOTPARALLEL:
+.PHONY: build deps deps-test run test vet race fuzz lint fmt clean need-root
+
+build:
+	@$(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
+	@$(GO) build -ldflags '-s -w' -o bin/codebeaker-agent ./cmd/codebeaker-agent
+	@CGO_ENABLED=1 $(GO) build $(RUNC_FLAGS) -o bin/runc github.com/opencontainers/runc
+
+deps:
+	@GO='$(GO)' packaging/deps.sh build run
+
+deps-test:
+	@GO='$(GO)' packaging/deps.sh build run test
+
+run: need-root deps build
+	@bin/codebeaker images build --missing python
+	@exec bin/codebeaker serve --try python $(RUN_FLAGS)
+
+# The integration tests count the host's mounts, cgroups and processes before
+# and after, so their packages run one after another.
+test: deps-test build vet
+	@$(GO) test -count=1 $(UNIT_PACKAGES)
+	@if [ "$$(id -u)" -eq 0 ]; then \
+		CODEBEAKER_TEST_BIN='$(CURDIR)/bin' $(GO) test -count=1 -p 1 -timeout 20m ./test/...; \
+	else \
+		echo 'make test: only the unit tests were run; the integration tests in ./test need root'; \
+	fi
+
+vet:
+	@unformatted=$$("$$($(GO) env GOROOT)"/bin/gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "make vet: not formatted, run make fmt:" $$unformatted >&2; exit 1; \
+	fi
+	@$(GO) vet ./...
+
+race:
+	@CGO_ENABLED=1 $(GO) test -race -count=1 $(UNIT_PACKAGES)
+
+fuzz:
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz.sh
+
+lint:
+	@$(LINT) run
+
+fmt:
+	@$(LINT) fmt
+
+clean:
+	rm -rf bin
+
+need-root:
+	@[ "$$(id -u)" -eq 0 ] || { echo 'make run: sessions are containers, which need root: start it as root' >&2; exit 1; }

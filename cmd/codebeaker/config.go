@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"codebeaker/runtime/engine"
+)
+
+// envPrefix begins the name of every variable that stands for an option.
+const envPrefix = "CODEBEAKER_"
+
+// config is what the options say. An option's name is its flag; with the
+// prefix, in capitals and with underscores, its environment variable; and with
+// underscores its key in the configuration file. A flag wins over the
+// environment, and that over the file.
+type config struct {
+	// Of every command that touches the host.
+	Root       string `toml:"root"`
+	State      string `toml:"state"`
+	Containerd string `toml:"containerd"`
+	Namespace  string `toml:"namespace"`
+	LogLevel   string `toml:"log_level"`
+	LogFormat  string `toml:"log_format"`
+
+	// Of every command that runs sandboxes.
+	Runc         string        `toml:"runc"`
+	Agent        string        `toml:"agent"`
+	Runtime      string        `toml:"runtime"`
+	CgroupParent string        `toml:"cgroup_parent"`
+	MaxSessions  int           `toml:"max_sessions"`
+	ExecTimeout  time.Duration `toml:"exec_timeout"`
+
+	// Of serve.
+	Listen       string        `toml:"listen"`
+	AllowOrigins []string      `toml:"allow_origin"`
+	DrainTimeout time.Duration `toml:"drain_timeout"`
+}
+
+// bindHost adds the options of commands that touch the host.
+func (c *config) bindHost(f *pflag.FlagSet) {
+	f.String("config", "", "configuration `file` in TOML; its keys are these options with underscores")
+	f.StringVar(&c.Root, "root", "/var/lib/codebeaker", "`directory` for what lasts: images and their snapshots")
+	f.StringVar(&c.State, "state", "/run/codebeaker", "`directory` for what a reboot may take: sockets, FIFOs")
+	f.StringVar(&c.Containerd, "containerd", "", "`address` of a containerd to use instead of the embedded one")
+	f.StringVar(&c.Namespace, "namespace", engine.DefaultNamespace, "containerd `namespace`")
+	f.StringVar(&c.LogLevel, "log-level", "info", "least `level` to log: debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
+}
+
+// bindSandboxes adds the options of commands that run sandboxes.
+func (c *config) bindSandboxes(f *pflag.FlagSet) {
+	f.StringVar(&c.Runc, "runc", "", "runc's `path` (default: beside this program, then in PATH)")
+	f.StringVar(&c.Agent, "agent", "", "codebeaker-agent's `path` (default: beside this program)")
+	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`, a name or an absolute path (default: runc through the built-in shim)")
+	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
+	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
+	f.DurationVar(&c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
+}
+
+// bindServe adds the options of the server.
+func (c *config) bindServe(f *pflag.FlagSet) {
+	f.StringVar(&c.Listen, "listen", defaultListen, "`address` to serve on; anyone who can connect to it can run programs")
+	f.StringSliceVar(&c.AllowOrigins, "allow-origin", nil, "`origin` from which browsers may connect, such as https://app.example.com; * for all")
+	f.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long running commands may take to end at shutdown")
+}
+
+// load completes the options that cmd's flags do not set from the environment
+// and the configuration file.
+func (c *config) load(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	set := map[string]string{}
+	var lists []func()
+	flags.Visit(func(f *pflag.Flag) {
+		if s, ok := f.Value.(pflag.SliceValue); ok {
+			values := s.GetSlice()
+			lists = append(lists, func() { _ = s.Replace(values) }) // values it gave
+			return
+		}
+		set[f.Name] = f.Value.String()
+	})
+	path := set["config"]
+	if path == "" {
+		path = os.Getenv(envPrefix + "CONFIG")
+	}
+	if path != "" {
+		if err := c.decode(path); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, given := os.LookupEnv(name)
+		if text, ok := set[f.Name]; ok {
+			value, given, name = text, true, "--"+f.Name
+		} else if f.Changed {
+			return
+		}
+		if given && f.Name != "help" && f.Name != "config" {
+			if err := f.Value.Set(value); err != nil {
+				errs = append(errs, fmt.Errorf("read %s: %w", name, err))
+			}
+		}
+	})
+	for _, restore := range lists {
+		restore()
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return c.check()
+}
+
+func (c *config) decode(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	decoder := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields()
+	err = decoder.Decode(c)
+	var unknown *toml.StrictMissingError
+	var wrong *toml.DecodeError
+	switch {
+	case errors.As(err, &unknown):
+		var all []error
+		for _, e := range unknown.Errors {
+			row, column := e.Position()
+			all = append(all, fmt.Errorf("%s:%d:%d: no option %q", path, row, column, strings.Join(e.Key(), ".")))
+		}
+		return fmt.Errorf("read configuration: %w", errors.Join(all...))
+	case errors.As(err, &wrong):
+		row, column := wrong.Position()
+		return fmt.Errorf("read configuration: %s:%d:%d: %s", path, row, column, strings.TrimPrefix(wrong.Error(), "toml: "))
+	case err != nil:
+		return fmt.Errorf("read configuration: %s: %w", path, err)
+	}
+	return nil
+}
+
+func (c *config) check() error {
+	for name, dir := range map[string]string{"root": c.Root, "state": c.State} {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("--%s %q: takes an absolute path", name, dir)
+		}
+	}
+	if c.Root == c.State {
+		return errors.New("--root and --state take different directories")
+	}
+	if c.MaxSessions < 0 {
+		return fmt.Errorf("--max-sessions %d: takes a number above 0", c.MaxSessions)
+	}
+	if c.ExecTimeout < 0 || c.DrainTimeout < 0 {
+		return errors.New("--exec-timeout and --drain-timeout take durations above 0")
+	}
+	_, err := c.logger(nil)
+	return err
+}
+
+// logger returns the log that the options ask for.
+func (c *config) logger(w *os.File) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: takes debug, info, warn or error", c.LogLevel)
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch c.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	default:
+		return nil, fmt.Errorf("--log-format %q: takes text or json", c.LogFormat)
+	}
+}

@@ -1,0 +1,76 @@
+// Command codebeaker runs untrusted programs in sandboxes on this host.
+//
+// It is the daemon (serve), the commands of its users and operators, and,
+// where containerd starts it as one, the shim between containerd and a
+// sandbox.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/shim"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker sets variables
+
+func main() {
+	if shim.IsInvocation(os.Args[1:]) {
+		shim.RunStock(context.Background())
+		return
+	}
+	os.Exit(run())
+}
+
+func run() int {
+	// The first signal asks for an orderly end. It also stops the listening, so
+	// that a second one ends the process as signals do.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	root := newRootCommand()
+	if err := root.ExecuteContext(ctx); err != nil {
+		if code := (exitCode)(0); errors.As(err, &code) {
+			return int(code)
+		}
+		fmt.Fprintf(os.Stderr, "codebeaker: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// exitCode is an error that only says how the process exits.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "codebeaker",
+		Short:         "Run untrusted programs in sandboxes on this host",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+	}
+	root.AddCommand(newServeCommand(), newRunCommand(), newImagesCommand(), newDoctorCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of codebeaker and of what it is made of",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return printVersions(cmd.OutOrStdout())
+		},
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"codebeaker/rpc"
+	"codebeaker/session"
+)
+
+const (
+	defaultListen = "127.0.0.1:5000"
+	// closeTimeout bounds what follows the drain: killing and removing.
+	closeTimeout = 60 * time.Second
+)
+
+func newServeCommand() *cobra.Command {
+	cfg := &config{}
+	var try string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve sessions over WebSocket until SIGTERM or Ctrl-C",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cfg.load(cmd); err != nil {
+				return err
+			}
+			log, err := cfg.logger(os.Stderr)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, log, func(ctx context.Context, url string) error {
+				if try == "" {
+					return nil
+				}
+				return tryServer(ctx, cmd.OutOrStdout(), url, try)
+			})
+		},
+	}
+	cfg.bindHost(cmd.Flags())
+	cfg.bindSandboxes(cmd.Flags())
+	cfg.bindServe(cmd.Flags())
+	cmd.Flags().StringVar(&try, "try", "", "run a first program in this `language` once the server serves, and show what came back")
+	return cmd
+}
+
+// serve runs a server until ctx ends, and then ends it in order. started is
+// called with the URL of the endpoint once it serves.
+func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx context.Context, url string) error) error {
+	s, err := startServer(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "serving", "url", s.url(), "root", cfg.Root, "containerd", s.host.engine.Version(), "version", version)
+	// A supervisor that is not there is no error.
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.WarnContext(ctx, "tell the supervisor that the server is ready", "error", err)
+	}
+	err = started(ctx, s.url())
+	if ctx.Err() != nil {
+		err = nil // interrupted
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-s.failed:
+		}
+	}
+	log.InfoContext(ctx, "shutting down", "drain", cfg.DrainTimeout)
+	return errors.Join(err, s.stop(context.WithoutCancel(ctx), cfg.DrainTimeout))
+}
+
+// server is everything that serves, in the order in which it was started.
+type server struct {
+	host     *host
+	sessions *session.Manager
+	rpc      *rpc.Server
+	http     *http.Server
+	listener net.Listener
+	failed   chan error // one value, where serving ended by itself
+}
+
+// startServer starts everything and returns when connections are taken.
+func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server, retErr error) {
+	s := &server{failed: make(chan error, 1)}
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, s.stop(context.WithoutCancel(ctx), 0))
+		}
+	}()
+	var err error
+	// First, as it fails the soonest, and harms nothing.
+	var listen net.ListenConfig
+	if s.listener, err = listen.Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w (choose another address with --listen)", cfg.Listen, err)
+	}
+	if s.host, err = openHost(ctx, cfg, log, "codebeaker serve"); err != nil {
+		return nil, err
+	}
+	if s.sessions, err = s.host.newManager(ctx, cfg, log); err != nil {
+		return nil, err
+	}
+	s.rpc = rpc.New(rpc.Options{
+		Sessions:       s.sessions,
+		Log:            log,
+		Version:        version,
+		AllowedOrigins: cfg.AllowOrigins,
+		Ready:          func() error { return nil },
+	})
+	s.http = &http.Server{
+		Handler:           s.rpc.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve on %s: %w", s.listener.Addr(), err)
+		}
+	}()
+	return s, nil
+}
+
+// url returns where clients connect.
+func (s *server) url() string { return "ws://" + s.listener.Addr().String() + rpc.Path }
+
+// stop ends what was started, the last first: no new requests, the running ones
+// drained, sessions closed, containerd stopped.
+func (s *server) stop(ctx context.Context, drain time.Duration) error {
+	var errs []error
+	closeCtx, cancel := context.WithTimeout(ctx, drain+closeTimeout)
+	defer cancel()
+	drainCtx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	if s.rpc != nil {
+		// Both: a program that does not end is ended by its session, and its
+		// answer still reaches the client.
+		done := make(chan error, 1)
+		go func() { done <- s.sessions.Shutdown(drainCtx) }()
+		errs = append(errs, s.rpc.Shutdown(closeCtx), <-done)
+	} else if s.sessions != nil {
+		errs = append(errs, s.sessions.Shutdown(drainCtx))
+	}
+	if s.http != nil {
+		errs = append(errs, s.http.Shutdown(closeCtx))
+	}
+	if s.listener != nil {
+		s.listener.Close() // closed by http, where that was started
+	}
+	if s.host != nil {
+		errs = append(errs, s.host.close())
+	}
+	return errors.Join(errs...)
+}

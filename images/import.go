@@ -1,0 +1,86 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	ctrimages "github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
+)
+
+// Import makes an image in an archive the image of a language. The archive is
+// of OCI's layout or from "docker save", not compressed, and holds one image
+// for this host's platform.
+func (s *Store) Import(ctx context.Context, language string, r io.Reader, progress Progress) (Image, error) {
+	ctx = s.context(ctx)
+	lang, err := lookup(language)
+	if err != nil {
+		return Image{}, fmt.Errorf("import image: %w", err)
+	}
+	unlock, err := s.changing.lock(ctx, lang.Name)
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, err)
+	}
+	defer unlock()
+	ctx, release, err := s.lease(ctx, leases.WithRandomID())
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, err)
+	}
+	defer release()
+
+	report := &reporter{fn: progress}
+	count := &countingReader{r: r, count: func(n int64) { report.report(Event{Stage: StageFetch, Done: n}) }}
+	store := s.client.ContentStore()
+	root, err := archive.ImportIndex(ctx, store, count)
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
+	}
+	manifests, err := manifestsOf(ctx, store, root)
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
+	}
+	best, err := choose(manifests, platforms.Default(), platforms.DefaultString())
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, err)
+	}
+	if len(best) > 1 {
+		return Image{}, fmt.Errorf("import image of %s: the archive holds %d images for %s; save the one to import alone: %w",
+			lang.Name, len(best), platforms.DefaultString(), errdefs.ErrInvalidArgument)
+	}
+	manifest := plain(best[0])
+	// The labels keep configuration and layers for as long as the manifest.
+	err = ctrimages.Walk(ctx, ctrimages.SetChildrenLabels(store, ctrimages.ChildrenHandler(store)), manifest)
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
+	}
+	return s.publish(ctx, lang, manifest, map[string]string{labelSource: "import"}, report)
+}
+
+// badArchive explains an error from reading an archive.
+func badArchive(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("a part of the archive is missing: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	return fmt.Errorf("this is no OCI or Docker archive of an image, or it is damaged: %w: %w", err, errdefs.ErrInvalidArgument)
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	r     io.Reader
+	count func(total int64)
+	total int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.total += int64(n)
+	c.count(c.total)
+	return n, err
+}

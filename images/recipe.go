@@ -1,0 +1,122 @@
+package images
+
+import (
+	"encoding/json"
+
+	digest "github.com/opencontainers/go-digest"
+)
+
+const (
+	// sandboxID is the uid and gid of the user that programs run as.
+	sandboxID = "1000"
+	// workspace is where programs start.
+	workspace = "/workspace"
+	// home is outside of the workspace, so that what package managers keep
+	// there does not stand between a program's own files.
+	home = "/home/sandbox"
+)
+
+// recipe says how to make an image. All of it but the state of the mirror
+// decides what the image holds, and so all of it goes into digest.
+type recipe struct {
+	// Format changes where the same recipe makes another image because this
+	// package treats it otherwise (layer.go, manifest.go).
+	Format int
+	// Epoch is the time of all that the image holds, in seconds since 1970.
+	// What is newer is set back to it.
+	Epoch int64
+	// Suite is the Debian release.
+	Suite string
+	// Variant is the package set of mmdebstrap that Packages are added to.
+	Variant string
+	// Packages are installed without those that they only recommend.
+	Packages []string
+	// VersionOf is the package whose version is the language's.
+	VersionOf string
+	// DpkgOptions hold while packages are installed.
+	DpkgOptions []string
+	// Customize is a shell script for after that; $1 is the new root.
+	Customize string
+	// Env is the environment of programs.
+	Env []string
+}
+
+// digest identifies the recipe.
+func (r *recipe) digest() digest.Digest {
+	// encoding/json writes the fields in the order of the struct.
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings and numbers do not fail to encode
+	}
+	return digest.FromBytes(b)
+}
+
+// debian is what the recipes of all languages have in common.
+func debian(versionOf string, packages ...string) *recipe {
+	return &recipe{
+		Format:  1,
+		Epoch:   1754697600, // 2025-08-09, the release of Debian 13
+		Suite:   "trixie",
+		Variant: "essential",
+		// ca-certificates for TLS, netbase and tzdata for what programs look
+		// up by name, procps for ps: the rest of "essential" is a shell and
+		// the usual tools. apt is not there; only root could use it.
+		Packages:  append([]string{"ca-certificates", "netbase", "procps", "tzdata"}, packages...),
+		VersionOf: versionOf,
+		DpkgOptions: []string{
+			"force-unsafe-io", // a tree that is thrown away needs no fsync
+			"path-exclude=/usr/share/doc/*",
+			"path-include=/usr/share/doc/*/copyright",
+			"path-exclude=/usr/share/info/*",
+			"path-exclude=/usr/share/lintian/*",
+			"path-exclude=/usr/share/locale/*",
+			"path-include=/usr/share/locale/locale.alias",
+			"path-exclude=/usr/share/man/*",
+		},
+		Customize: customizeUser + customizeClean,
+		Env: []string{
+			"PATH=" + home + "/.local/bin:/usr/local/bin:/usr/bin:/bin",
+			"HOME=" + home,
+			"USER=sandbox",
+			"LANG=C.UTF-8",
+		},
+	}
+}
+
+// customizeUser makes the user that programs run as and its directories.
+const customizeUser = `set -eu
+root=$1
+printf 'sandbox:x:` + sandboxID + `:` + sandboxID + `:sandbox:` + home + `:/bin/bash\n' >>"$root/etc/passwd"
+printf 'sandbox:x:` + sandboxID + `:\n' >>"$root/etc/group"
+install -d -o ` + sandboxID + ` -g ` + sandboxID + ` -m 0755 "$root` + workspace + `" "$root` + home + `"
+`
+
+// customizeClean removes what differs between hosts or between two builds, or
+// is of no use without apt. Sessions may mount over resolv.conf, hostname and
+// hosts, so they have to be files.
+const customizeClean = `rm -rf "$root/etc/apt" "$root/var/lib/apt" "$root/var/cache/apt"
+rm -f "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+rm -f "$root/etc/passwd-" "$root/etc/group-" "$root/etc/shadow-" "$root/etc/gshadow-"
+rm -f "$root"/var/lib/dpkg/*-old "$root"/var/cache/debconf/*
+find "$root/var/log" -type f -delete
+rm -f "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/hosts" "$root/etc/machine-id"
+: >"$root/etc/resolv.conf"
+: >"$root/etc/hostname"
+: >"$root/etc/machine-id"
+printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
+`
+
+// pythonRecipe has pip and venv beside the interpreter.
+func pythonRecipe() *recipe {
+	r := debian("python3", "python3", "python3-pip", "python3-venv")
+	// Debian's pip refuses to install beside Debian's packages. In a sandbox
+	// nobody else uses them, so it may.
+	r.DpkgOptions = append(r.DpkgOptions, "path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED")
+	r.Customize += `ln -s python3 "$root/usr/bin/python"` + "\n"
+	r.Env = append(r.Env,
+		// What a program prints is sent as it is printed.
+		"PYTHONUNBUFFERED=1",
+		"PIP_DISABLE_PIP_VERSION_CHECK=1",
+	)
+	return r
+}

@@ -1,0 +1,266 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+)
+
+// conn is a connection. Its reader, its writer and its calls share state and
+// nothing else.
+type conn struct {
+	srv  *Server
+	ws   *websocket.Conn
+	link *link
+	log  *slog.Logger
+
+	// cancel ends the context of the calls.
+	cancel context.CancelFunc
+	// run starts a call on a goroutine of its own; calls counts those.
+	run   func(*call)
+	calls sync.WaitGroup
+
+	wake chan struct{} // tells the writer that state has changed
+	room chan struct{} // tells the reader
+
+	mu    sync.Mutex
+	state state
+}
+
+// newConn takes over ws and link. The context is that of the calls.
+func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *conn {
+	ctx, cancel := context.WithCancel(ctx)
+	c := &conn{
+		srv:    srv,
+		ws:     ws,
+		link:   l,
+		log:    srv.opts.Log.With("remote", l.RemoteAddr().String()),
+		cancel: cancel,
+		wake:   make(chan struct{}, 1),
+		room:   make(chan struct{}, 1),
+		state: state{
+			maxRequests: srv.opts.MaxPendingRequests,
+			maxBytes:    srv.opts.MaxPendingBytes,
+			maxQueued:   srv.opts.MaxQueuedBytes,
+			queues:      map[string][]*call{},
+		},
+	}
+	c.run = func(call *call) {
+		defer c.calls.Done()
+		response := c.srv.respond(ctx, c.log, call)
+		c.update(func(s *state) { s.finish(call, response) })
+		c.srv.endCall()
+	}
+	ws.SetPingHandler(func(data string) error {
+		// Of pings that come faster than pongs leave, the last is answered, as
+		// RFC 6455 section 5.5.3 allows.
+		c.update(func(s *state) { s.pong = []byte(data) })
+		return nil
+	})
+	ws.SetCloseHandler(func(int, string) error { return nil }) // the writer answers
+	return c
+}
+
+// serve returns when the connection is closed and its calls have ended.
+func (c *conn) serve() {
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	c.read()
+	writer.Wait()
+	_ = c.link.Close()
+	c.calls.Wait()
+	c.cancel()
+}
+
+// update changes the state and sets everyone going whom that concerns.
+func (c *conn) update(change func(*state)) {
+	c.mu.Lock()
+	change(&c.state)
+	ready := c.state.start()
+	c.calls.Add(len(ready))
+	c.mu.Unlock()
+	for _, call := range ready {
+		go c.run(call)
+	}
+	notify(c.wake)
+	notify(c.room)
+}
+
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// close sends a close frame after what is queued.
+func (c *conn) close(code int, reason string) {
+	c.update(func(s *state) { s.close(code, reason) })
+}
+
+// read takes messages until the connection ends.
+func (c *conn) read() {
+	limit := c.srv.opts.MaxMessageBytes
+	for {
+		discard := c.waitForRoom()
+		kind, r, err := c.ws.NextReader()
+		if err == nil && discard {
+			continue // NextReader skips the message; only its end matters now
+		}
+		if err == nil && kind != websocket.TextMessage {
+			c.close(websocket.CloseUnsupportedData, "messages are text frames")
+			continue
+		}
+		var text []byte
+		if err == nil {
+			text, err = io.ReadAll(io.LimitReader(r, limit+1))
+		}
+		switch {
+		case err != nil:
+			c.readFailed(err)
+			return
+		case int64(len(text)) > limit:
+			c.close(websocket.CloseMessageTooBig, "message over the size limit")
+		case !utf8.Valid(text):
+			c.close(websocket.CloseInvalidFramePayloadData, "text is not UTF-8")
+		default:
+			c.take(text)
+		}
+	}
+}
+
+// waitForRoom returns when another message can be taken, or with true when
+// messages are only to be discarded.
+func (c *conn) waitForRoom() (discard bool) {
+	for {
+		c.mu.Lock()
+		full, discard := c.state.full(), c.state.dropping()
+		c.mu.Unlock()
+		if !full {
+			return discard
+		}
+		<-c.room
+	}
+}
+
+// readFailed ends the connection after a failed read.
+func (c *conn) readFailed(err error) {
+	var peer *websocket.CloseError
+	switch {
+	case c.link.readErr != nil:
+		c.log.Debug("connection ended", "error", c.link.readErr)
+		c.lost()
+	case errors.As(err, &peer):
+		c.update(func(s *state) {
+			s.discard() // whoever closes wants no replies
+			s.close(peer.Code, "")
+		})
+	default:
+		// A frame that is against the protocol. The websocket package has sent a
+		// close frame, but where the length was absurd.
+		c.log.Info("client broke the WebSocket protocol", "error", err)
+		code := websocket.CloseProtocolError
+		if errors.Is(err, websocket.ErrReadLimit) {
+			code = websocket.CloseMessageTooBig
+		}
+		c.close(code, "")
+		_, _ = io.Copy(io.Discard, c.link) // until the client closes, or the linger ends
+	}
+}
+
+// take makes a frame of a message and sees it carried out.
+func (c *conn) take(text []byte) {
+	msg := decodeMessage(text, c.srv.opts.MaxBatch)
+	f := &frame{batch: msg.batch, size: int64(len(text)), responses: make([][]byte, len(msg.entries))}
+	var calls []*call
+	for i, e := range msg.entries {
+		call := &call{request: e.request, frame: f, index: i}
+		if e.err == nil {
+			e.err = c.srv.prepare(call)
+		}
+		switch {
+		case e.err == nil:
+			calls = append(calls, call)
+		case e.id != nil:
+			f.responses[i] = encodeError(e.id, e.err)
+		}
+	}
+	c.update(func(s *state) { s.take(f, calls) })
+}
+
+// write writes replies and control frames until the connection ends. No other
+// goroutine writes, but for the close frame of a protocol error.
+func (c *conn) write() {
+	pings := time.NewTicker(c.srv.opts.PingInterval)
+	defer pings.Stop()
+	for {
+		select {
+		case <-pings.C: // also while there are replies without end
+			if !c.wrote(c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})) {
+				return
+			}
+		default:
+		}
+
+		c.mu.Lock()
+		out := c.state.next()
+		c.mu.Unlock()
+
+		var err error
+		switch out.kind {
+		case writeEnd:
+			return
+		case writeNothing:
+			select {
+			case <-c.wake:
+			case <-pings.C:
+				err = c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})
+			}
+		case websocket.TextMessage:
+			err = c.ws.WriteMessage(websocket.TextMessage, out.data)
+			c.update(func(s *state) { s.wrote(out) })
+		case websocket.PongMessage:
+			err = c.ws.WriteControl(websocket.PongMessage, out.data, time.Time{})
+		case websocket.CloseMessage:
+			err = c.ws.WriteControl(websocket.CloseMessage, out.data, time.Time{})
+			if err == nil {
+				err = websocket.ErrCloseSent
+			}
+		}
+		if !c.wrote(err) {
+			return
+		}
+	}
+}
+
+// wrote says whether writing goes on after an attempt that ended with err.
+func (c *conn) wrote(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case errors.Is(err, websocket.ErrCloseSent):
+		c.link.startLinger(c.srv.opts.CloseTimeout)
+		c.update(func(s *state) { s.lose() })
+		return false
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.log.Warn("client dropped: it does not read its replies", "timeout", c.srv.opts.WriteTimeout)
+		c.link.forget()
+	default:
+		c.log.Debug("connection ended", "error", err)
+	}
+	c.lost()
+	return false
+}
+
+// lost frees the connection at once; calls go on without it.
+func (c *conn) lost() {
+	c.update(func(s *state) { s.lose() })
+	_ = c.link.Close()
+}

@@ -1,0 +1,197 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Server is the front of the server. It is made by New.
+type Server struct {
+	opts     Options
+	methods  map[string]method
+	commands []commandType
+	handler  http.Handler
+	started  time.Time
+	now      func() time.Time
+
+	mu       sync.Mutex
+	places   int // taken by connections, those being made included
+	conns    map[*conn]struct{}
+	calls    int // taken and not ended, of all connections
+	stopping bool
+	// idle is closed when stopping and no call is left, gone when no connection
+	// is left either.
+	idle, gone chan struct{}
+}
+
+// New returns a Server that carries out requests with opts.Sessions. Whoever
+// serves its Handler calls Shutdown in the end.
+func New(opts Options) *Server {
+	s := &Server{
+		opts:     opts.withDefaults(),
+		commands: commandTypes(),
+		now:      time.Now,
+		conns:    map[*conn]struct{}{},
+		idle:     make(chan struct{}),
+		gone:     make(chan struct{}),
+	}
+	s.started = s.now()
+	s.methods = s.methodTable()
+	s.handler = s.routes()
+	return s
+}
+
+// Handler serves /ws/jsonrpc and /health. It goes on answering during a
+// Shutdown, so the http.Server should be stopped after that.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Shutdown takes no more requests and answers new ones with code -32008. It
+// waits for the calls that were taken, and when ctx ends cancels them. Then it
+// sends close code 1001 to every client and waits until all goroutines have
+// ended. Calls that do not end within CloseTimeout of being cancelled are given
+// up on, with an error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop()
+	var err error
+	if !waitFor(s.idle, ctx.Done()) {
+		err = fmt.Errorf("wait for running requests: %w", context.Cause(ctx))
+		s.eachConn(func(c *conn) { c.cancel() })
+		grace := time.NewTimer(s.opts.CloseTimeout)
+		defer grace.Stop()
+		waitFor(s.idle, grace.C)
+	}
+
+	s.eachConn(func(c *conn) { c.close(websocket.CloseGoingAway, "server is shutting down") })
+	// A client has WriteTimeout for each piece of what is queued and CloseTimeout
+	// to answer. Whoever takes longer than both is not waited for.
+	grace := time.NewTimer(s.opts.WriteTimeout + s.opts.CloseTimeout)
+	defer grace.Stop()
+	if waitFor(s.gone, grace.C) {
+		return err
+	}
+	s.eachConn((*conn).lost)
+	last := time.NewTimer(s.opts.CloseTimeout)
+	defer last.Stop()
+	if waitFor(s.gone, last.C) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Join(err, fmt.Errorf("%d requests went on after they were cancelled", s.calls))
+}
+
+// waitFor says whether done came before given up.
+func waitFor[T any](done <-chan struct{}, giveUp <-chan T) bool {
+	select {
+	case <-done:
+		return true
+	case <-giveUp:
+	}
+	select { // both may have come
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Server) eachConn(f func(*conn)) {
+	s.mu.Lock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range conns {
+		f(c)
+	}
+}
+
+func (s *Server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping {
+		s.stopping = true
+		s.signal()
+	}
+}
+
+// signal tells a Shutdown how far things are. The caller holds mu and has just
+// made one of its conditions true.
+func (s *Server) signal() {
+	if s.stopping && s.calls == 0 {
+		closeOnce(s.idle)
+		if s.places == 0 {
+			closeOnce(s.gone)
+		}
+	}
+}
+
+func closeOnce(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+		close(ch)
+	}
+}
+
+// beginCall counts a call, or says that no more are taken.
+func (s *Server) beginCall() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return false
+	}
+	s.calls++
+	return true
+}
+
+func (s *Server) endCall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	s.signal()
+}
+
+// reserve takes a place for a connection, or says why there is none.
+func (s *Server) reserve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		return errors.New("the server is shutting down")
+	}
+	if s.places >= s.opts.MaxConnections {
+		return fmt.Errorf("the server has its limit of %d connections; try again when others have closed",
+			s.opts.MaxConnections)
+	}
+	s.places++
+	return nil
+}
+
+// unreserve gives a place back.
+func (s *Server) unreserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.places--
+	s.signal()
+}
+
+// add lets a Shutdown reach a connection. It returns false where one came
+// before.
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = struct{}{}
+	return !s.stopping
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}

@@ -1,0 +1,130 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"codebeaker/session"
+)
+
+// shutdown calls Shutdown and returns when it has begun.
+func (s *testServer) shutdown(ctx context.Context, t *testing.T) <-chan error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	eventually(t, "the server is stopping", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.stopping
+	})
+	return ended
+}
+
+func TestShutdownDrains(t *testing.T) {
+	g := newGate()
+	s := startServer(t, Options{Sessions: &fakeSessions{execute: g.execute}})
+	c := s.dial(t)
+	c.send(shell("1", "A", "first"))
+	c.send(shell("2", "A", "second"))
+	g.wantStarted(t, "first")
+	eventually(t, "both requests are taken", func() bool {
+		taken := 0
+		s.states(func(st *state) { taken = st.requests })
+		return taken == 2
+	})
+	ended := s.shutdown(t.Context(), t)
+
+	c.send(listRequest)
+	if r := c.receiveResponse(); r.Error == nil || r.Error.Code != codeCancelled {
+		t.Errorf("a new request is answered with %+v, want code %d", r, codeCancelled)
+	}
+	if _, resp, err := websocket.DefaultDialer.DialContext(t.Context(), s.url(), nil); err == nil || resp.StatusCode != 503 {
+		t.Errorf("a new connection: got %v, want status 503", err)
+	}
+	g.release("first")
+	c.wantID("1")
+	g.wantStarted(t, "second") // it was received
+	g.release("second")
+	c.wantID("2")
+	c.wantClosed(websocket.CloseGoingAway)
+	if err := receiveFrom(t, "Shutdown ends", ended); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if n := s.connections(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+func TestShutdownOutOfTimeCancels(t *testing.T) {
+	g := newGate()
+	s := startServer(t, Options{Sessions: &fakeSessions{execute: g.execute}})
+	c := s.dial(t)
+	c.send(shell("1", "A", "first"))
+	c.send(shell("2", "A", "second"))
+	g.wantStarted(t, "first")
+	eventually(t, "both requests are taken", func() bool {
+		taken := 0
+		s.states(func(st *state) { taken = st.requests })
+		return taken == 2
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := s.shutdown(ctx, t)
+	cancel()
+	for range 2 {
+		if r := c.receiveResponse(); r.Error == nil || r.Error.Code != codeCancelled {
+			t.Errorf("got %+v, want code %d", r, codeCancelled)
+		}
+	}
+	c.wantClosed(websocket.CloseGoingAway)
+	if err := receiveFrom(t, "Shutdown ends", ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: got %v, want %v", err, context.Canceled)
+	}
+	g.wantNoMore(t)
+}
+
+func TestShutdownGivesUpOnStuckCalls(t *testing.T) {
+	stuck, entered := make(chan struct{}), make(chan struct{})
+	s := startServer(t, Options{
+		CloseTimeout: 10 * time.Millisecond, WriteTimeout: 10 * time.Millisecond,
+		Sessions: &fakeSessions{list: func(context.Context) ([]session.Info, error) {
+			close(entered)
+			<-stuck
+			return nil, nil
+		}},
+	})
+	c := s.dial(t)
+	c.send(listRequest)
+	receiveFrom(t, "the call runs", entered)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Shutdown(ctx); err == nil || errors.Is(err, context.Canceled) && s.connections() == 0 {
+		t.Errorf("Shutdown: got %v with %d connections", err, s.connections())
+	}
+	close(stuck)
+	if err := s.Shutdown(t.Context()); err != nil { // may be called again
+		t.Errorf("second Shutdown: %v", err)
+	}
+}
+
+func TestShutdownDoesNotWaitForDeafClients(t *testing.T) {
+	s := startServer(t, Options{
+		CloseTimeout: 50 * time.Millisecond, WriteTimeout: 50 * time.Millisecond,
+		Sessions: &fakeSessions{execute: bigRead(8<<20, func() {})},
+	})
+	c := s.dial(t)
+	for i := range 4 {
+		c.send(read(i))
+	}
+	eventually(t, "the server waits for the client", func() bool {
+		queued := int64(0)
+		s.states(func(st *state) { queued = st.queued })
+		return queued > 8<<20 // more than the kernel takes
+	})
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}

@@ -1,0 +1,20 @@
+// Package agent is the code that runs inside every session, in the small
+// static binary codebeaker-agent. The host binds the binary read-only into the
+// session, executable and not readable, so that the kernel keeps every process
+// of it from being traced or opened by the session's programs.
+//
+// It has three roles, named by its first argument:
+//
+//   - init is pid 1 of the session. It reaps orphans and otherwise waits. It
+//     runs as the session's root, which holds no capability and which the
+//     session's programs, running as another user, cannot signal.
+//   - exec starts one program. It waits for a byte on standard input, which
+//     the host writes after it has put the process into the execution's
+//     cgroup, and then becomes the program; so no program runs outside its
+//     cgroup, and neither does a child of it.
+//   - files serves the session's files over SFTP on standard input and output,
+//     as the session's user.
+//
+// The agent trusts its arguments and its standard input, which come from the
+// host, and nothing else.
+package agent

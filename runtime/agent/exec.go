@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exit codes of a program that could not be started, as shells have them.
+const (
+	ExitNotExecutable = 126
+	ExitNotFound      = 127
+)
+
+// Exec becomes the program that args name:
+//
+//	[-dir DIR] [-line] -- NAME [ARG ...]
+//
+// It returns only where it cannot, with the exit code to end with, after it
+// wrote a line on stderr. With -line, a NAME that is no program but a line of
+// shell is run by /bin/sh -c.
+func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
+	fail := func(code int, format string, a ...any) int {
+		fmt.Fprintf(stderr, "codebeaker: "+format+"\n", a...)
+		return code
+	}
+	flags := flag.NewFlagSet("exec", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	dir := flags.String("dir", "", "working directory")
+	line := flags.Bool("line", false, "run a line of shell where it is no program")
+	if err := flags.Parse(args); err != nil || flags.NArg() == 0 {
+		return fail(ExitNotExecutable, "exec: usage: exec [-dir DIR] [-line] -- NAME [ARG ...]")
+	}
+	argv := flags.Args()
+
+	// The host's word that this process is in its cgroup. One byte, no more:
+	// the rest is the program's.
+	if _, err := io.ReadFull(stdin, make([]byte, 1)); err != nil {
+		return fail(ExitNotExecutable, "exec: the session ended before the program started")
+	}
+	if *dir != "" {
+		if err := os.Chdir(*dir); err != nil {
+			return fail(ExitNotExecutable, "working directory %s: %v", *dir, cause(err))
+		}
+	}
+	path, err := lookPath(argv[0], os.Getenv("PATH"))
+	if err != nil && *line && len(argv) == 1 && isShellLine(argv[0]) {
+		path, argv, err = "/bin/sh", []string{"/bin/sh", "-c", argv[0]}, nil
+	}
+	if err == nil {
+		err = unix.Exec(path, argv, os.Environ())
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return fail(ExitNotFound, "%s: not found", argv[0])
+	}
+	return fail(ExitNotExecutable, "%s: %v", argv[0], cause(err))
+}
+
+// lookPath finds the file that a name stands for: itself where it has a slash,
+// and otherwise the first executable of that name in the directories of path.
+// The error wraps ENOENT where there is none.
+func lookPath(name, path string) (string, error) {
+	if name == "" {
+		return "", unix.ENOENT
+	}
+	if strings.Contains(name, "/") {
+		return name, executable(name)
+	}
+	var denied error
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, name)
+		if !strings.HasPrefix(file, "/") {
+			file = "./" + file
+		}
+		err := executable(file)
+		if err == nil {
+			return file, nil
+		}
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			denied = err
+		}
+	}
+	if denied != nil {
+		return "", denied
+	}
+	return "", unix.ENOENT
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return unix.EISDIR
+	}
+	return unix.Access(file, unix.X_OK)
+}
+
+// isShellLine says whether a text can be a line of shell rather than the name
+// of a program that is missing.
+func isShellLine(s string) bool {
+	return strings.ContainsAny(s, " \t\n|&;<>()$`\\\"'*?[]#~=%{}!")
+}
+
+// cause strips what was being done from an error of package os.
+func cause(err error) error {
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}

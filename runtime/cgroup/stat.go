@@ -1,0 +1,214 @@
+package cgroup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/cgroups/v3"
+	"github.com/containerd/cgroups/v3/cgroup1"
+	"github.com/containerd/cgroups/v3/cgroup2"
+)
+
+// Limits are what the kernel enforces on a group. An absent limit is
+// math.MaxInt64, and +Inf for CPUs.
+type Limits struct {
+	MemoryBytes int64
+	// SwapBytes is swap beside memory; -1 where the host does not account swap.
+	SwapBytes int64
+	Pids      int64
+	CPUs      float64
+}
+
+// Limits reads the limits back from the kernel.
+func (g Group) Limits() (Limits, error) {
+	var l Limits
+	var err error
+	if g.host.mode == cgroups.Unified {
+		l, err = g.limitsV2()
+	} else {
+		l, err = g.limitsV1()
+	}
+	if err != nil {
+		return Limits{}, fmt.Errorf("read limits of cgroup %s: %w", g.path, err)
+	}
+	return l, nil
+}
+
+func (g Group) limitsV2() (Limits, error) {
+	m, err := cgroup2.Load(g.path, cgroup2.WithMountpoint(g.host.root))
+	if err != nil {
+		return Limits{}, err
+	}
+	stat, err := m.StatFiltered(cgroup2.StatMemory | cgroup2.StatPids)
+	if err != nil {
+		return Limits{}, err
+	}
+	l := Limits{
+		MemoryBytes: clamp(stat.GetMemory().GetUsageLimit()),
+		SwapBytes:   clamp(stat.GetMemory().GetSwapLimit()),
+		Pids:        clamp(stat.GetPids().GetLimit()),
+	}
+	// The library reads no cpu.max.
+	text, err := os.ReadFile(filepath.Join(g.unified(), "cpu.max"))
+	if err != nil {
+		return Limits{}, err
+	}
+	quota, period, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	l.CPUs, err = cores(quota, period)
+	return l, err
+}
+
+func (g Group) limitsV1() (Limits, error) {
+	cg, err := cgroup1.Load(cgroup1.StaticPath(g.path), cgroup1.WithHierarchy(func() ([]cgroup1.Subsystem, error) {
+		return []cgroup1.Subsystem{cgroup1.NewMemory(g.host.root, cgroup1.OptionalSwap()), cgroup1.NewPids(g.host.root)}, nil
+	}))
+	if err != nil {
+		return Limits{}, err
+	}
+	stat, err := cg.Stat(cgroup1.IgnoreNotExist)
+	if err != nil {
+		return Limits{}, err
+	}
+	l := Limits{MemoryBytes: clamp(stat.GetMemory().GetUsage().GetLimit()), SwapBytes: -1, Pids: clamp(stat.GetPids().GetLimit())}
+	if l.Pids == 0 { // how the library tells "max"
+		l.Pids = math.MaxInt64
+	}
+	if g.host.SwapLimit() {
+		// Version 1 bounds memory and swap together.
+		l.SwapBytes = clamp(stat.GetMemory().GetSwap().GetLimit()) - l.MemoryBytes
+	}
+	dir := filepath.Join(g.host.root, "cpu", g.path)
+	quota, err := os.ReadFile(filepath.Join(dir, "cpu.cfs_quota_us"))
+	if err != nil {
+		return Limits{}, err
+	}
+	period, err := os.ReadFile(filepath.Join(dir, "cpu.cfs_period_us"))
+	if err != nil {
+		return Limits{}, err
+	}
+	l.CPUs, err = cores(strings.TrimSpace(string(quota)), strings.TrimSpace(string(period)))
+	return l, err
+}
+
+// cores turns a quota and a period into processor cores.
+func cores(quota, period string) (float64, error) {
+	if quota == "max" || quota == "-1" {
+		return math.Inf(1), nil
+	}
+	q, err := strconv.ParseFloat(quota, 64)
+	if err != nil {
+		return 0, err
+	}
+	p, err := strconv.ParseFloat(period, 64)
+	if err != nil {
+		return 0, err
+	}
+	return q / p, nil
+}
+
+func clamp(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+
+// Usage is what a group has used so far.
+type Usage struct {
+	CPU time.Duration
+	// PeakMemoryBytes is the most memory charged to the group at one time;
+	// zero where the kernel keeps no such account.
+	PeakMemoryBytes uint64
+	// OOMKills is how many of its processes the kernel killed for want of
+	// memory.
+	OOMKills uint64
+}
+
+// Usage reads the group's accounts.
+func (g Group) Usage() (Usage, error) {
+	u, err := g.usage()
+	if err != nil {
+		return Usage{}, fmt.Errorf("read usage of cgroup %s: %w", g.path, err)
+	}
+	return u, nil
+}
+
+func (g Group) usage() (u Usage, err error) {
+	if dir := g.unified(); dir != "" {
+		var stat map[string]uint64
+		if stat, err = keyed(filepath.Join(dir, "cpu.stat")); err != nil {
+			return u, err
+		}
+		u.CPU = time.Duration(stat["usage_usec"]) * time.Microsecond
+	}
+	peak, events := "memory.peak", "memory.events"
+	if g.host.mode != cgroups.Unified {
+		peak, events = "memory.max_usage_in_bytes", "memory.oom_control"
+	}
+	counts, err := keyed(filepath.Join(g.memory(), events))
+	if err != nil {
+		return u, err
+	}
+	u.OOMKills = counts["oom_kill"]
+	text, err := os.ReadFile(filepath.Join(g.memory(), peak))
+	if errors.Is(err, fs.ErrNotExist) {
+		return u, nil // before Linux 5.19
+	}
+	if err != nil {
+		return u, err
+	}
+	u.PeakMemoryBytes, err = strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return u, err
+}
+
+// keyed reads a file of lines of a key and a number.
+func keyed(path string) (map[string]uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	values := map[string]uint64{}
+	scanner := bufio.NewScanner(f)
+	for scanner.Scan() {
+		key, value, _ := strings.Cut(scanner.Text(), " ")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue // lines of another form are not asked for
+		}
+		values[key] = n
+	}
+	return values, scanner.Err()
+}
+
+// within says whether a /proc/PID/cgroup text places the process at path or
+// below: in the version 2 tree where that is all there is, and in the memory
+// hierarchy otherwise.
+func within(text string, unified bool, path string) bool {
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		if unified {
+			if parts[0] != "0" {
+				continue
+			}
+		} else if !fields(strings.ReplaceAll(parts[1], ",", " "))["memory"] {
+			continue
+		}
+		return parts[2] == path || strings.HasPrefix(parts[2], path+"/")
+	}
+	return false
+}
+
+func fields(s string) map[string]bool {
+	set := map[string]bool{}
+	for _, f := range strings.Fields(s) {
+		set[f] = true
+	}
+	return set
+}

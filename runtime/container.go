@@ -1,0 +1,217 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/cgroup"
+)
+
+// ContainerOptions say what container to make.
+type ContainerOptions struct {
+	ID string
+	// Labels are recorded with the container.
+	Labels map[string]string
+	// Image is recorded with the container, for people.
+	Image string
+	// Snapshot is the key of the rootfs, prepared for IDs.
+	Snapshot string
+	IDs      IDRange
+	Limits   Limits
+	// Env is the environment of pid 1, as KEY=value.
+	Env []string
+}
+
+// Container is a sandbox that was started.
+type Container struct {
+	runtime *Runtime
+	id      string
+	task    containerd.Task
+	pid1    *specs.Process
+	group   cgroup.Group
+	limits  Limits
+	exit    <-chan containerd.ExitStatus
+
+	mu sync.Mutex
+	// busy are the cgroups of executions that left processes behind.
+	busy []cgroup.Group
+}
+
+// Create makes a container and starts its pid 1. What a failed Create made is
+// removed before it returns.
+func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Container, retErr error) {
+	ctx = r.in(ctx)
+	defer func() {
+		if retErr != nil {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+			defer cancel()
+			if err := r.Delete(ctx, opts.ID); err != nil {
+				r.opts.Log.ErrorContext(ctx, "clean up after a container that could not be created", "container", opts.ID, "error", err)
+			}
+			retErr = fmt.Errorf("create container %s: %w", opts.ID, retErr)
+		}
+	}()
+	group := r.group(opts.ID)
+	spec := newSpec(specOptions{
+		cgroup: group.Path(), ids: opts.IDs, limits: opts.Limits, env: opts.Env,
+		agent: r.opts.AgentPath, swapLimit: r.host.SwapLimit(), maxFiles: r.maxFiles,
+	})
+	if err := os.Mkdir(r.fifoDir(opts.ID), 0o700); err != nil {
+		return nil, err
+	}
+	record, err := r.opts.Client.NewContainer(ctx, opts.ID,
+		func(_ context.Context, _ *containerd.Client, c *containers.Container) error {
+			c.Image, c.Snapshotter, c.SnapshotKey = opts.Image, r.opts.Snapshotter, opts.Snapshot
+			return nil
+		},
+		containerd.WithRuntime(r.opts.Shim.Name, r.opts.Shim.Options),
+		containerd.WithSpec(spec),
+		containerd.WithContainerLabels(opts.Labels))
+	if err != nil {
+		return nil, err
+	}
+	task, err := record.NewTask(ctx, cio.NullIO)
+	if err != nil {
+		return nil, fmt.Errorf("create task: %w", err)
+	}
+	// Before Start, so that no end is missed.
+	exit, err := task.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("wait for task: %w", err)
+	}
+	limits, err := verifyLimits(group, opts.Limits, r.host.SwapLimit())
+	if err != nil {
+		return nil, err
+	}
+	if err := group.Divide(int(task.Pid())); err != nil {
+		return nil, err
+	}
+	if err := task.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start task: %w", err)
+	}
+	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit}, nil
+}
+
+// verifyLimits reads the limits back from the kernel and returns them, or an
+// error where they are not those that were asked for.
+func verifyLimits(group cgroup.Group, want Limits, swap bool) (Limits, error) {
+	got, err := group.Limits()
+	if err != nil {
+		return Limits{}, err
+	}
+	switch {
+	case got.MemoryBytes != want.MemoryBytes:
+		return Limits{}, fmt.Errorf("verify limits: memory limit in force is %d bytes, asked for %d: %w", got.MemoryBytes, want.MemoryBytes, errdefs.ErrInternal)
+	case swap && got.SwapBytes != 0:
+		return Limits{}, fmt.Errorf("verify limits: swap limit in force is %d bytes, asked for 0: %w", got.SwapBytes, errdefs.ErrInternal)
+	case got.Pids != want.Pids:
+		return Limits{}, fmt.Errorf("verify limits: pids limit in force is %d, asked for %d: %w", got.Pids, want.Pids, errdefs.ErrInternal)
+	case math.Abs(got.CPUs-want.CPUs) > 1.0/cpuPeriod:
+		return Limits{}, fmt.Errorf("verify limits: CPU limit in force is %g cores, asked for %g: %w", got.CPUs, want.CPUs, errdefs.ErrInternal)
+	}
+	return Limits{MemoryBytes: got.MemoryBytes, Pids: got.Pids, CPUs: got.CPUs}, nil
+}
+
+// ID returns the container's id.
+func (c *Container) ID() string { return c.id }
+
+// Limits returns the limits in force, as the kernel told them.
+func (c *Container) Limits() Limits { return c.limits }
+
+// Wait returns when pid 1 has ended, and with it everything in the container,
+// or with the error of ctx. It is for one caller, once.
+func (c *Container) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.exit:
+		return nil
+	}
+}
+
+// Kill ends everything in the container, and does not wait for it.
+func (c *Container) Kill() error { return c.group.Kill() }
+
+// Delete ends and removes the container with everything in it.
+func (c *Container) Delete(ctx context.Context) error { return c.runtime.Delete(ctx, c.id) }
+
+// Delete ends and removes a container with everything in it: processes, task,
+// shim, mounts, FIFOs, cgroups and record, whichever of them there are. It goes
+// on past a failure and returns all of them.
+func (r *Runtime) Delete(ctx context.Context, id string) error {
+	ctx = r.in(ctx)
+	var errs []error
+	fail := func(doing string, err error) {
+		if err != nil && !errdefs.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("delete container %s: %s: %w", id, doing, err))
+		}
+	}
+	group := r.group(id)
+	fail("kill", group.Kill())
+	record, err := r.opts.Client.LoadContainer(ctx, id)
+	fail("load", err)
+	if err == nil {
+		task, err := record.Task(ctx, nil)
+		fail("load task", err)
+		if err == nil {
+			_, err = task.Delete(ctx, containerd.WithProcessKill)
+			fail("delete task", err)
+		}
+		// Without its snapshot: that is the caller's.
+		fail("delete record", record.Delete(ctx))
+	}
+	fail("remove cgroup", group.Remove(ctx))
+	fail("remove FIFOs", os.RemoveAll(r.fifoDir(id)))
+	return errors.Join(errs...)
+}
+
+// forget removes the cgroup of an execution that has ended, or keeps it in
+// mind while processes that it left behind are in it.
+func (c *Container) forget(group cgroup.Group) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	busy := c.busy[:0]
+	for _, g := range append(c.busy, group) {
+		gone, err := g.RemoveIfEmpty()
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if !gone {
+			busy = append(busy, g)
+		}
+	}
+	c.busy = busy
+	return errors.Join(errs...)
+}
+
+// mkfifos makes the FIFOs of an execution and returns their set, which removes
+// them when it is closed.
+func (c *Container) mkfifos(execID string) (*cio.FIFOSet, error) {
+	dir := filepath.Join(c.runtime.fifoDir(c.id), execID)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	config := cio.Config{
+		Stdin: filepath.Join(dir, "in"), Stdout: filepath.Join(dir, "out"), Stderr: filepath.Join(dir, "err"),
+	}
+	set := cio.NewFIFOSet(config, func() error { return os.RemoveAll(dir) })
+	for _, path := range []string{config.Stdin, config.Stdout, config.Stderr} {
+		if err := unix.Mkfifo(path, 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("make FIFO %s: %w", path, err), set.Close())
+		}
+	}
+	return set, nil
+}

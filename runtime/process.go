@@ -1,0 +1,223 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+
+	"codebeaker/runtime/cgroup"
+)
+
+// ExecOptions say what program to start.
+type ExecOptions struct {
+	// ID is unique in the container; letters, digits, '-', '_' and '.'.
+	ID string
+	// Args are the program, looked up in the PATH of Env, and its arguments.
+	Args []string
+	// Line says that a program that is not found and has no arguments may be a
+	// line of shell, which /bin/sh -c then runs.
+	Line bool
+	// Dir is the working directory; relative ones start at Workspace, which it
+	// is where empty.
+	Dir string
+	// Env is the whole environment, as KEY=value.
+	Env []string
+}
+
+// Streams are a program's standard streams. A program that fills one waits
+// until it is read. Closing Stdin ends it after what was written.
+type Streams struct {
+	Stdin  io.WriteCloser
+	Stdout io.Reader
+	Stderr io.Reader
+}
+
+// Process is a program in a container. Its owner owes Close.
+type Process struct {
+	streams   Streams
+	container *Container
+	process   containerd.Process
+	group     cgroup.Group
+	io        *cio.DirectIO
+	exit      <-chan containerd.ExitStatus
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Exec starts a program as the session's user. It returns when the program is
+// about to run in its own cgroup; that it cannot be found or executed is the
+// program's exit code (126 or 127) and a line on its stderr.
+func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error) {
+	args := []string{"exec", "-dir", resolve(opts.Dir)}
+	if opts.Line {
+		args = append(args, "-line")
+	}
+	args = append(append(args, "--"), opts.Args...)
+	p, err := c.start(ctx, opts.ID, args, opts.Env)
+	if err != nil {
+		return nil, err
+	}
+	// The agent waits for this byte; now it is where it belongs.
+	if _, err := p.streams.Stdin.Write([]byte{'\n'}); err != nil {
+		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", opts.ID, err), p.abandon(ctx))
+	}
+	return p, nil
+}
+
+// ServeFiles starts the agent as an SFTP server for the container's files, as
+// the session's user, on the process's stdin and stdout.
+func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
+	return c.start(ctx, id, []string{"files"}, []string{"GOMAXPROCS=2"})
+}
+
+// start starts the agent in a role and puts it into a cgroup of its own.
+func (c *Container) start(ctx context.Context, id string, args, env []string) (_ *Process, retErr error) {
+	ctx = c.runtime.in(ctx)
+	defer func() {
+		if retErr != nil {
+			retErr = fmt.Errorf("exec %s in container %s: %w", id, c.id, retErr)
+		}
+	}()
+	group, err := c.group.Child(id)
+	if err != nil {
+		if exists, eerr := c.group.Exists(); eerr == nil && !exists {
+			return nil, fmt.Errorf("container has ended: %w", errdefs.ErrUnavailable)
+		}
+		return nil, err
+	}
+	p := &Process{container: c, group: group}
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, p.abandon(ctx))
+		}
+	}()
+	p.process, err = c.task.Exec(ctx, id, execProcess(c.pid1, args, env), func(string) (cio.IO, error) {
+		fifos, err := c.mkfifos(id)
+		if err != nil {
+			return nil, err
+		}
+		// Not the caller's context: it would close the streams with it.
+		p.io, err = cio.NewDirectIO(context.WithoutCancel(ctx), fifos)
+		return p.io, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.exit, err = p.process.Wait(context.WithoutCancel(ctx)); err != nil {
+		return nil, fmt.Errorf("wait: %w", err)
+	}
+	if err := p.process.Start(ctx); err != nil {
+		return nil, fmt.Errorf("start: %w", err)
+	}
+	p.streams = Streams{
+		Stdin:  &stdin{WriteCloser: p.io.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }},
+		Stdout: p.io.Stdout,
+		Stderr: p.io.Stderr,
+	}
+	if err := p.enter(int(p.process.Pid())); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// enter moves the process into its cgroup, once it is sure that the number is
+// that of a process of this container: other runtimes may give numbers of
+// another pid namespace.
+func (p *Process) enter(pid int) error {
+	held, err := p.container.group.Holds(pid)
+	if err != nil {
+		return err
+	}
+	if !held {
+		return fmt.Errorf("process %d is not in cgroup %s: %w", pid, p.container.group.Path(), errdefs.ErrInternal)
+	}
+	return p.group.Add(pid)
+}
+
+// stdin is a program's standard input. The shim holds the FIFO open as well,
+// until it is told to end it.
+type stdin struct {
+	io.WriteCloser
+	end func() error
+}
+
+func (s *stdin) Close() error { return errors.Join(s.WriteCloser.Close(), s.end()) }
+
+func (p *Process) endStdin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
+	defer cancel()
+	if err := p.process.CloseIO(ctx, containerd.WithStdinCloser); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("end standard input: %w", err)
+	}
+	return nil // not found: the program has ended
+}
+
+// Streams returns the program's standard streams.
+func (p *Process) Streams() Streams { return p.streams }
+
+// ExitStatus is how a process ended.
+type ExitStatus struct {
+	// Code is the program's exit code, or 128 plus the number of the signal
+	// that ended it. The stock shim does not tell the two apart.
+	Code int
+}
+
+// Wait returns when the program has ended; others that it started may still
+// run. An errdefs.ErrUnavailable says that its end cannot be known any more,
+// because its shim is gone. Wait is for one caller, once.
+func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
+	select {
+	case <-ctx.Done():
+		return ExitStatus{}, fmt.Errorf("wait for process: %w", ctx.Err())
+	case status := <-p.exit:
+		if err := status.Error(); err != nil {
+			return ExitStatus{}, fmt.Errorf("wait for process: %w: %w", err, errdefs.ErrUnavailable)
+		}
+		return ExitStatus{Code: int(status.ExitCode())}, nil
+	}
+}
+
+// Kill ends the program and all that it started, and does not wait for it.
+func (p *Process) Kill() error { return p.group.Kill() }
+
+// Usage reads what the program and all that it started used so far.
+func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
+
+// Close forgets the process: it closes its streams and removes its FIFOs, its
+// entry at the shim and, where it left no processes behind, its cgroup. A
+// program that still runs is killed first.
+func (p *Process) Close(ctx context.Context) error {
+	p.closeOnce.Do(func() { p.closeErr = p.close(ctx) })
+	return p.closeErr
+}
+
+func (p *Process) close(ctx context.Context) error {
+	ctx = p.container.runtime.in(ctx)
+	var errs []error
+	if p.process != nil {
+		_, err := p.process.Delete(ctx, containerd.WithProcessKill)
+		if err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, syscall.ESRCH) {
+			errs = append(errs, fmt.Errorf("delete exec: %w", err))
+		}
+	}
+	if p.io != nil {
+		p.io.Cancel()
+		errs = append(errs, p.io.Close())
+	}
+	errs = append(errs, p.container.forget(p.group))
+	return errors.Join(errs...)
+}
+
+// abandon closes a process that could not be started.
+func (p *Process) abandon(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	return errors.Join(p.Kill(), p.Close(ctx))
+}

@@ -1,0 +1,137 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/cgroup"
+)
+
+// cleanupTimeout bounds what is done to clean up after a failure.
+const cleanupTimeout = 30 * time.Second
+
+// Shim says which containerd runtime runs containers.
+type Shim struct {
+	// Name is the absolute path of a shim, or a runtime's name such as
+	// "io.containerd.runsc.v1".
+	Name string
+	// Options are what the shim takes, a type that containerd's typeurl knows;
+	// nil for none.
+	Options any
+}
+
+// Options say what a Runtime works with.
+type Options struct {
+	Client *containerd.Client
+	// Shim runs the containers.
+	Shim Shim
+	// Snapshotter has the containers' snapshots; overlayfs where empty.
+	Snapshotter string
+	// AgentPath is the agent's binary on the host. It has to be executable by
+	// all and writable by root alone.
+	AgentPath string
+	// StateDir holds FIFOs while they are used. It is made where missing.
+	StateDir string
+	// CgroupParent is the cgroup of all containers; /codebeaker where empty.
+	CgroupParent string
+	Log          *slog.Logger
+}
+
+// Runtime makes containers. It is safe for concurrent use.
+type Runtime struct {
+	opts     Options
+	host     cgroup.Host
+	maxFiles uint64
+}
+
+// New checks that the host has what containers need and returns a Runtime.
+func New(opts Options) (*Runtime, error) {
+	if opts.Snapshotter == "" {
+		opts.Snapshotter = "overlayfs"
+	}
+	if opts.CgroupParent == "" {
+		opts.CgroupParent = "/codebeaker"
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	host, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	if missing := host.MissingControllers(); len(missing) > 0 {
+		return nil, fmt.Errorf("check cgroups: this host (%s) has no %s controller, so limits would not hold: %w",
+			host.Mode(), strings.Join(missing, ", "), errdefs.ErrFailedPrecondition)
+	}
+	info, err := os.Stat(opts.AgentPath)
+	if err != nil {
+		return nil, fmt.Errorf("find the agent: %w", err)
+	}
+	if info.Mode()&0o022 != 0 {
+		return nil, fmt.Errorf("check the agent %s: others than its owner may write it: %w", opts.AgentPath, errdefs.ErrFailedPrecondition)
+	}
+	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make FIFO directory: %w", err)
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("read limit of open files: %w", err)
+	}
+	return &Runtime{opts: opts, host: host, maxFiles: files.Max}, nil
+}
+
+// Close removes what the Runtime keeps for containers to share. Containers that
+// run keep it alive, and go on.
+func (r *Runtime) Close() error { return r.host.Group(r.opts.CgroupParent).Prune() }
+
+// RuncVersion asks a runc binary for its version.
+func RuncVersion(ctx context.Context, path string) (string, error) {
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask runc %s for its version: %w", path, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	_, version, ok := strings.Cut(line, "runc version ")
+	if !ok {
+		return "", fmt.Errorf("ask runc %s for its version: it says %q: %w", path, line, errdefs.ErrFailedPrecondition)
+	}
+	return strings.TrimSpace(version), nil
+}
+
+// in returns ctx in the client's namespace, which calls on an in-process
+// containerd take from there alone.
+func (r *Runtime) in(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, r.opts.Client.DefaultNamespace())
+}
+
+func (r *Runtime) group(id string) cgroup.Group {
+	return r.host.Group(filepath.Join(r.opts.CgroupParent, id))
+}
+
+// fifoDir is the directory of a container's FIFOs.
+func (r *Runtime) fifoDir(id string) string { return filepath.Join(r.opts.StateDir, id) }
+
+// Leftovers returns the ids of all containers that have the label, such as
+// those that an earlier daemon left.
+func (r *Runtime) Leftovers(ctx context.Context, label string) ([]string, error) {
+	containers, err := r.opts.Client.ContainerService().List(r.in(ctx), fmt.Sprintf("labels.%q", label))
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	ids := make([]string, 0, len(containers))
+	for _, c := range containers {
+		ids = append(ids, c.ID)
+	}
+	return ids, nil
+}

@@ -1,0 +1,363 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"codebeaker/images"
+	"codebeaker/runtime"
+)
+
+// Labels of a session's container: all that is recorded of a session.
+const (
+	labelSession  = "org.codebeaker.session"
+	labelLanguage = "org.codebeaker.language"
+	labelCreated  = "org.codebeaker.created"
+)
+
+// removeTimeout bounds one try to remove what a session had.
+const removeTimeout = 60 * time.Second
+
+// Options say what a Manager works with. Zero values ask for the defaults.
+type Options struct {
+	Images     Images
+	Snapshots  Snapshots
+	Containers Containers
+	Log        *slog.Logger
+
+	// MaxSessions bounds the sessions at one time; 256.
+	MaxSessions int
+	// IdleTimeout is a session's that asked for none; 30 minutes.
+	IdleTimeout time.Duration
+	// MaxLifetime is a session's that asked for none; 120 minutes.
+	MaxLifetime time.Duration
+	// Limits are a session's that asked for none; 512 MiB, 1 core, 256 pids.
+	Limits Limits
+	// MaxLimits are the most that a session may ask for; 64 GiB, 256 cores,
+	// 32768 pids.
+	MaxLimits Limits
+	// ExecTimeout is a program's deadline that asked for none; 5 minutes.
+	ExecTimeout time.Duration
+	// FileTimeout is the deadline of a file command; 1 minute.
+	FileTimeout time.Duration
+	// MaxOutputBytes is how much of each stream of a program is kept; 1 MiB.
+	MaxOutputBytes int
+	// MaxFileBytes is the most that one ReadFile returns; 8 MiB.
+	MaxFileBytes int64
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.IdleTimeout, 30*time.Minute)
+	def(&o.MaxLifetime, 120*time.Minute)
+	def(&o.ExecTimeout, 5*time.Minute)
+	def(&o.FileTimeout, time.Minute)
+	o.Limits = o.Limits.or(Limits{MemoryBytes: 512 << 20, CPUs: 1, Pids: 256})
+	o.MaxLimits = o.MaxLimits.or(Limits{MemoryBytes: 64 << 30, CPUs: 256, Pids: 32768})
+	if o.MaxSessions == 0 {
+		o.MaxSessions = 256
+	}
+	if o.MaxOutputBytes == 0 {
+		o.MaxOutputBytes = 1 << 20
+	}
+	if o.MaxFileBytes == 0 {
+		o.MaxFileBytes = 8 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Manager owns the sessions.
+type Manager struct {
+	opts Options
+	ids  runtime.IDPool
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	// pending counts sessions that are being created.
+	pending  int
+	shutdown bool
+
+	// work counts everything under way, so that Shutdown can wait for it.
+	work sync.WaitGroup
+}
+
+// New returns a Manager without sessions. Recover belongs before its use.
+func New(opts Options) *Manager {
+	return &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}}
+}
+
+// Recover removes the containers and snapshots that an earlier Manager left,
+// and says how many sessions those were.
+func (m *Manager) Recover(ctx context.Context) (int, error) {
+	ids, err := m.opts.Containers.Leftovers(ctx, labelSession)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, m.opts.Containers.Delete(ctx, id))
+	}
+	keys, err := m.opts.Snapshots.Leftovers(ctx)
+	errs = append(errs, err)
+	for _, key := range keys {
+		errs = append(errs, m.opts.Snapshots.Remove(ctx, key))
+	}
+	return len(ids), errors.Join(errs...)
+}
+
+// Create starts a session and returns when it takes commands. Errors are
+// *InvalidError, *LimitError, ErrLanguage, ErrShutdown or the host's.
+func (m *Manager) Create(ctx context.Context, req CreateRequest) (Info, error) {
+	s, err := m.newSession(req)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := m.reserve(); err != nil {
+		return Info{}, err
+	}
+	defer m.work.Done()
+	started, err := m.start(ctx, s)
+	m.mu.Lock()
+	m.pending--
+	down := m.shutdown
+	if err == nil && !down {
+		m.sessions[s.id] = s
+		s.watching.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return Info{}, err
+	}
+	if down {
+		m.remove(context.WithoutCancel(ctx), s)
+		return Info{}, ErrShutdown
+	}
+	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "ms", started.Milliseconds())
+	return s.info(), nil
+}
+
+// reserve takes a place for one more session, and counts as work.
+func (m *Manager) reserve() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shutdown {
+		return ErrShutdown
+	}
+	if len(m.sessions)+m.pending >= m.opts.MaxSessions {
+		return &LimitError{Limit: fmt.Sprintf("%d sessions at one time; close one first", m.opts.MaxSessions), RetryAfter: time.Second}
+	}
+	m.pending++
+	m.work.Add(1)
+	return nil
+}
+
+// newSession checks a request and returns the session that it asks for, of
+// which nothing exists yet.
+func (m *Manager) newSession(req CreateRequest) (*session, error) {
+	lang, ok := images.Lookup(req.Language)
+	if !ok {
+		var names []string
+		for _, l := range images.Languages() {
+			names = append(names, l.Name)
+		}
+		return nil, fmt.Errorf("language %q is unknown, this server has %s: %w", req.Language, strings.Join(names, ", "), ErrLanguage)
+	}
+	s := &session{
+		id:          strings.ToLower(rand.Text()),
+		containerID: "cb-" + strings.ToLower(rand.Text()),
+		language:    lang.Name,
+		opts:        &m.opts,
+		created:     time.Now(),
+		closing:     make(chan struct{}),
+		removed:     make(chan struct{}),
+		state:       StateCreating,
+		env:         maps.Clone(req.Env),
+	}
+	s.lastActivity = s.created
+	s.limits = req.Limits.or(m.opts.Limits)
+	s.limits.MemoryBytes &^= 4095 // the kernel counts in pages
+	s.idleTimeout, s.maxLifetime = m.opts.IdleTimeout, m.opts.MaxLifetime
+	if req.IdleTimeout != 0 {
+		s.idleTimeout = req.IdleTimeout
+	}
+	if req.MaxLifetime != 0 {
+		s.maxLifetime = req.MaxLifetime
+	}
+	return s, validate(s, m.opts.MaxLimits)
+}
+
+// start makes what the session is. What a failed start made is removed.
+func (m *Manager) start(ctx context.Context, s *session) (took time.Duration, retErr error) {
+	image, err := m.opts.Images.Resolve(ctx, s.language)
+	if errdefs.IsNotFound(err) {
+		return 0, fmt.Errorf("%w: %w", err, ErrLanguage)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if s.ids, err = m.ids.Take(); err != nil {
+		return 0, &LimitError{Limit: err.Error()}
+	}
+	defer func() {
+		if retErr != nil {
+			m.remove(context.WithoutCancel(ctx), s)
+		}
+	}()
+	if err := m.opts.Snapshots.Prepare(ctx, s.containerID, image.ChainID, s.ids.HostID, s.ids.Size); err != nil {
+		return 0, err
+	}
+	s.env = environment(image.Env, s.env)
+	s.container, err = m.opts.Containers.Create(ctx, runtime.ContainerOptions{
+		ID: s.containerID,
+		Labels: map[string]string{
+			labelSession: s.id, labelLanguage: s.language, labelCreated: s.created.UTC().Format(time.RFC3339Nano),
+		},
+		Image: image.Name, Snapshot: s.containerID, IDs: s.ids,
+		Limits: runtime.Limits(s.limits),
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.limits = Limits(s.container.Limits())
+	s.setState(StateActive)
+	return time.Since(s.created), nil
+}
+
+// find returns a session that takes commands.
+func (m *Manager) find(id string) (*session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.sessions[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return s, nil
+}
+
+// Execute carries out a command and returns its outcome. A program that fails
+// is an outcome; errors are ErrNotFound, ErrClosed, *PathError, *InvalidError,
+// *LimitError, ErrShutdown or the host's. A program is ended when ctx is.
+func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome, error) {
+	s, err := m.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.begin(s, cmd); err != nil {
+		return nil, err
+	}
+	defer m.work.Done()
+	defer s.end()
+	started := time.Now()
+	outcome, err := s.execute(ctx, cmd)
+	if err != nil {
+		select {
+		case <-s.closing: // whatever failed, this is why
+			return nil, ErrClosed
+		default:
+			return nil, err
+		}
+	}
+	outcome.Duration = time.Since(started)
+	return outcome, nil
+}
+
+func (m *Manager) begin(s *session, cmd Command) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shutdown {
+		return ErrShutdown
+	}
+	if err := s.begin(cmd); err != nil {
+		return err
+	}
+	m.work.Add(1)
+	return nil
+}
+
+// List describes all sessions, oldest first.
+func (m *Manager) List(context.Context) ([]Info, error) {
+	m.mu.Lock()
+	infos := make([]Info, 0, len(m.sessions))
+	for _, s := range m.sessions {
+		infos = append(infos, s.info())
+	}
+	m.mu.Unlock()
+	slices.SortFunc(infos, func(a, b Info) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return infos, nil
+}
+
+// Languages describes the catalogue.
+func (m *Manager) Languages(ctx context.Context) ([]Language, error) {
+	var languages []Language
+	for _, l := range images.Languages() {
+		lang := Language{Name: l.Name, Aliases: l.Aliases, Image: images.ImageName(l.Name)}
+		image, err := m.opts.Images.Resolve(ctx, l.Name)
+		switch {
+		case err == nil:
+			lang.Version, lang.Ready = image.Version, true
+		case !errdefs.IsNotFound(err):
+			return nil, err
+		}
+		languages = append(languages, lang)
+	}
+	return languages, nil
+}
+
+// Close ends a session with all that runs in it and returns when nothing of it
+// is left, or with the error of ctx, and then goes on behind.
+func (m *Manager) Close(ctx context.Context, id string) error {
+	s, err := m.find(id)
+	if err != nil {
+		return err
+	}
+	if !s.beginClose(reasonClosed) {
+		return ErrClosed
+	}
+	return s.waitRemoved(ctx)
+}
+
+// Shutdown refuses new work, waits for what is under way until ctx ends, and
+// then closes every session. It returns when nothing is left.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	m.mu.Lock()
+	m.shutdown = true
+	m.mu.Unlock()
+	drained := make(chan struct{})
+	go func() {
+		m.work.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		m.opts.Log.WarnContext(ctx, "commands still run at the end of the drain and are ended")
+	}
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.sessions))
+	m.mu.Unlock()
+	for _, s := range all {
+		s.beginClose(reasonShutdown)
+	}
+	<-drained // killed programs end, and what was under way with them
+	for _, s := range all {
+		s.watching.Wait()
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"codebeaker/runtime"
+)
+
+// reason says why a session closed. The texts are those of the wire.
+type reason string
+
+const (
+	reasonClosed   reason = "closed"
+	reasonIdle     reason = "idle"
+	reasonLifetime reason = "lifetime"
+	reasonLost     reason = "lost"
+	reasonShutdown reason = "shutdown"
+)
+
+// session is one sandbox. What stands above mu does not change after start.
+type session struct {
+	id          string
+	containerID string
+	language    string
+	opts        *Options
+	created     time.Time
+	idleTimeout time.Duration
+	maxLifetime time.Duration
+	limits      Limits
+	ids         runtime.IDRange
+	container   Container
+	// env is the environment of every program: the image's, ours, the
+	// session's.
+	env map[string]string
+
+	// closing is closed when the session takes no more commands, removed when
+	// nothing of it is left.
+	closing, removed chan struct{}
+	// watching is the goroutine that removes the session in the end.
+	watching sync.WaitGroup
+	// commands counts those that were admitted and not answered yet.
+	commands sync.WaitGroup
+	// lingering counts goroutines that wait for what programs left behind.
+	lingering sync.WaitGroup
+	files     fileServer
+
+	mu           sync.Mutex
+	state        State
+	running      int // commands
+	used         bool
+	lastActivity time.Time
+	executions   int
+	execs        int // ids given to containerd
+	reason       reason
+	removeErr    error
+}
+
+func (s *session) setState(state State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = state
+}
+
+// begin admits a command.
+func (s *session) begin(cmd Command) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == StateClosing || s.state == StateClosed {
+		return ErrClosed
+	}
+	s.state, s.used = StateActive, true
+	s.running++
+	s.commands.Add(1)
+	s.lastActivity = time.Now()
+	if _, ok := cmd.(*Shell); ok {
+		s.executions++
+	}
+	return nil
+}
+
+// end says that a command that was admitted has been answered.
+func (s *session) end() {
+	defer s.commands.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	s.lastActivity = time.Now()
+	if s.running == 0 && s.state == StateActive {
+		s.state = StateIdle
+	}
+}
+
+// beginClose refuses further commands from now on and lets the session's
+// watcher remove it. It says whether this call was the first.
+func (s *session) beginClose(why reason) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == StateClosing || s.state == StateClosed {
+		return false
+	}
+	s.state, s.reason = StateClosing, why
+	close(s.closing)
+	return true
+}
+
+func (s *session) waitRemoved(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.removed:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.removeErr
+	}
+}
+
+// expiry says why the session has expired, or when it may next.
+func (s *session) expiry(now time.Time) (reason, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	life := s.created.Add(s.maxLifetime).Sub(now)
+	if life <= 0 {
+		return reasonLifetime, 0
+	}
+	if s.running > 0 {
+		return "", min(life, s.idleTimeout)
+	}
+	idle := s.lastActivity.Add(s.idleTimeout).Sub(now)
+	if idle <= 0 {
+		return reasonIdle, 0
+	}
+	return "", min(life, idle)
+}
+
+func (s *session) info() Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Info{
+		ID: s.id, ContainerID: s.containerID, Language: s.language, CreatedAt: s.created,
+		LastActivity: s.lastActivity, State: s.state, ExecutionCount: s.executions,
+		IdleTimeout: s.idleTimeout, MaxLifetime: s.maxLifetime, Limits: s.limits,
+	}
+}
+
+// watch waits for the end of a session, by request, expiry or accident, and
+// removes it.
+func (m *Manager) watch(ctx context.Context, s *session) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lost := make(chan struct{})
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer cancel()
+	waiting.Go(func() {
+		if s.container.Wait(ctx) == nil {
+			close(lost)
+		}
+	})
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for open := true; open; {
+		select {
+		case <-s.closing:
+			open = false
+		case <-lost:
+			s.beginClose(reasonLost)
+		case now := <-timer.C:
+			why, next := s.expiry(now)
+			if why != "" {
+				s.beginClose(why)
+			} else {
+				timer.Reset(next)
+			}
+		}
+	}
+	m.remove(ctx, s)
+	m.mu.Lock()
+	delete(m.sessions, s.id)
+	m.mu.Unlock()
+}
+
+// remove ends what runs in a session and removes everything of it, and tries
+// again where that fails. An id range whose container may still be there is not
+// handed out again.
+func (m *Manager) remove(ctx context.Context, s *session) {
+	started := time.Now()
+	err := m.tryRemove(ctx, s)
+	for pause := 100 * time.Millisecond; err != nil && pause < 10*time.Second; pause *= 5 {
+		m.opts.Log.WarnContext(ctx, "remove session: trying again", "container", s.containerID, "error", err)
+		retry := time.NewTimer(pause)
+		<-retry.C
+		err = m.tryRemove(ctx, s)
+	}
+	if err != nil {
+		m.opts.Log.ErrorContext(ctx, "remove session: something is left until the next start", "container", s.containerID, "error", err)
+	} else {
+		m.ids.Return(s.ids)
+		m.opts.Log.InfoContext(ctx, "session removed", "container", s.containerID, "reason", s.reason, "ms", time.Since(started).Milliseconds())
+	}
+	s.mu.Lock()
+	s.state, s.removeErr = StateClosed, err
+	s.mu.Unlock()
+	close(s.removed)
+}
+
+func (m *Manager) tryRemove(ctx context.Context, s *session) error {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	if s.container != nil {
+		if err := s.container.Kill(); err != nil {
+			return err
+		}
+		if err := s.files.stop(ctx); err != nil {
+			m.opts.Log.WarnContext(ctx, "stop file helper", "container", s.containerID, "error", err)
+		}
+		s.commands.Wait()
+		s.lingering.Wait()
+	}
+	if err := m.opts.Containers.Delete(ctx, s.containerID); err != nil {
+		return err
+	}
+	return m.opts.Snapshots.Remove(ctx, s.containerID)
+}
+
+// or returns l with the values of def where it has none.
+func (l Limits) or(def Limits) Limits {
+	if l.MemoryBytes == 0 {
+		l.MemoryBytes = def.MemoryBytes
+	}
+	if l.CPUs == 0 {
+		l.CPUs = def.CPUs
+	}
+	if l.Pids == 0 {
+		l.Pids = def.Pids
+	}
+	return l
+}
+
+// The least that a session can live on.
+const (
+	minMemoryBytes = 16 << 20
+	minCPUs        = 0.05
+	minPids        = 16
+	maxMinutes     = 365 * 24 * 60
+)
+
+func validate(s *session, most Limits) error {
+	switch l := s.limits; {
+	case l.MemoryBytes < minMemoryBytes || l.MemoryBytes > most.MemoryBytes:
+		return &InvalidError{Field: "memoryLimitMB", Takes: fmt.Sprintf("a number from %d to %d", minMemoryBytes>>20, most.MemoryBytes>>20)}
+	case math.IsNaN(l.CPUs) || l.CPUs < minCPUs || l.CPUs > most.CPUs:
+		return &InvalidError{Field: "cpuLimit", Takes: fmt.Sprintf("a number of cores from %g to %g", minCPUs, most.CPUs)}
+	case l.Pids < minPids || l.Pids > most.Pids:
+		return &InvalidError{Field: "pidsLimit", Takes: fmt.Sprintf("a whole number from %d to %d", minPids, most.Pids)}
+	case s.idleTimeout <= 0 || s.idleTimeout > maxMinutes*time.Minute:
+		return &InvalidError{Field: "idleTimeoutMinutes", Takes: fmt.Sprintf("a number above 0, at most %d", maxMinutes)}
+	case s.maxLifetime <= 0 || s.maxLifetime > maxMinutes*time.Minute:
+		return &InvalidError{Field: "maxLifetimeMinutes", Takes: fmt.Sprintf("a number above 0, at most %d", maxMinutes)}
+	}
+	return validateEnv("env", s.env)
+}
+
+func validateEnv(field string, env map[string]string) error {
+	for k, v := range env {
+		if k == "" || strings.ContainsAny(k, "=\x00") || strings.Contains(v, "\x00") {
+			return &InvalidError{Field: field, Takes: "names without '=' and texts without NUL"}
+		}
+	}
+	return nil
+}
+
+// environment merges an image's environment, what every session has, and the
+// session's own; later ones win.
+func environment(image []string, own map[string]string) map[string]string {
+	env := map[string]string{
+		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG": "C.UTF-8",
+	}
+	for _, kv := range image {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			env[k] = v
+		}
+	}
+	env["HOME"], env["USER"] = runtime.Workspace, "sandbox"
+	maps.Copy(env, own)
+	return env
+}
+
+// environ returns env with more on top as KEY=value, sorted.
+func environ(env, more map[string]string) []string {
+	all := maps.Clone(env)
+	maps.Copy(all, more)
+	list := make([]string, 0, len(all))
+	for k, v := range all {
+		list = append(list, k+"="+v)
+	}
+	slices.Sort(list)
+	return list
+}

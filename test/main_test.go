@@ -1,0 +1,65 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"codebeaker/runtime/shim"
+)
+
+func TestMain(m *testing.M) {
+	// An in-process engine starts shims by running this binary.
+	if shim.IsInvocation(os.Args[1:]) {
+		shim.RunStock(context.Background())
+		return
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	if err := prepare(); err != nil {
+		fmt.Fprintf(os.Stderr, "integration tests: %v\n", err)
+		return 1
+	}
+	code := m.Run()
+	if err := shared.close(); err != nil {
+		fmt.Fprintf(os.Stderr, "integration tests: end the shared server: %v\n", err)
+		code = max(code, 1)
+	}
+	return code
+}
+
+func prepare() error {
+	if os.Geteuid() != 0 {
+		return errors.New("they make containers and need root; run make test as root, or the unit tests alone with go test ./...")
+	}
+	for _, name := range []string{"codebeaker", "codebeaker-agent", "runc"} {
+		if _, err := os.Stat(binary(name)); err != nil {
+			return fmt.Errorf("%w (run make build)", err)
+		}
+	}
+	for _, name := range []string{"mmdebstrap", "node", "npm"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("%w (run make deps-test)", err)
+		}
+	}
+	return nil
+}
+
+// binary returns the path of one of the programs under test.
+func binary(name string) string {
+	dir := os.Getenv("CODEBEAKER_TEST_BIN")
+	if dir == "" {
+		dir = "../bin"
+	}
+	path, err := filepath.Abs(filepath.Join(dir, name))
+	if err != nil {
+		return filepath.Join(dir, name)
+	}
+	return path
+}

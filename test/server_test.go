@@ -1,0 +1,267 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"codebeaker/rpc/client"
+)
+
+// patience is how long a test waits for what should happen soon. It is long,
+// because it is only waited for by tests that fail.
+const patience = 60 * time.Second
+
+// server is a codebeaker serve of a test's own.
+type server struct {
+	dir   string // everything of it
+	root  string
+	state string
+	url   string // of the endpoint
+	base  string // of HTTP
+
+	cmd    *exec.Cmd
+	exited chan struct{}
+	mu     sync.Mutex
+	log    bytes.Buffer
+}
+
+// newServer returns a server with directories of its own that was not started.
+func newServer() (*server, error) {
+	// Short, as sockets below it have to fit their address.
+	dir, err := os.MkdirTemp("/tmp", "cbt-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // sessions' users pass through
+		return nil, err
+	}
+	return &server{dir: dir, root: filepath.Join(dir, "root"), state: filepath.Join(dir, "state")}, nil
+}
+
+// hostArgs are the options of every command on the server's directories.
+func (s *server) hostArgs() []string { return []string{"--root", s.root, "--state", s.state} }
+
+// cgroup is the server's own parent of its sessions' cgroups.
+func (s *server) cgroup() string { return "/" + filepath.Base(s.dir) }
+
+// start starts the server and returns when it takes connections.
+func (s *server) start(args ...string) error {
+	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--cgroup-parent", s.cgroup()}, s.hostArgs()...)
+	s.cmd = exec.Command(binary("codebeaker"), append(all, args...)...)
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
+	// A test that panics takes its server with it.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	serving := make(chan string, 1)
+	s.exited = make(chan struct{})
+	go func() {
+		defer close(s.exited)
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			s.mu.Lock()
+			s.log.Write(append(lines.Bytes(), '\n'))
+			s.mu.Unlock()
+			var entry struct{ Msg, URL string }
+			if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "serving" {
+				serving <- entry.URL
+			}
+		}
+		_ = s.cmd.Wait() // its state is asked for
+	}()
+	select {
+	case s.url = <-serving:
+		s.base = "http" + strings.TrimSuffix(strings.TrimPrefix(s.url, "ws"), "/ws/jsonrpc")
+		return nil
+	case <-s.exited:
+		return fmt.Errorf("server ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.logged())
+	case <-time.After(patience):
+		return errors.Join(fmt.Errorf("server did not serve within %s:\n%s", patience, s.logged()), s.kill())
+	}
+}
+
+func (s *server) logged() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.String()
+}
+
+// signal sends a signal to the server and returns its exit code.
+func (s *server) signal(sig os.Signal) (int, error) {
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		return 0, err
+	}
+	select {
+	case <-s.exited:
+		return s.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(2 * patience):
+		return 0, fmt.Errorf("server did not end after %s:\n%s", sig, s.logged())
+	}
+}
+
+func (s *server) kill() error {
+	_, err := s.signal(syscall.SIGKILL)
+	return err
+}
+
+// close ends the server and removes its directories.
+func (s *server) close() error {
+	var err error
+	if s.cmd != nil && s.cmd.ProcessState == nil {
+		var code int
+		if code, err = s.signal(syscall.SIGTERM); err == nil && code != 0 {
+			err = fmt.Errorf("server ended with %d:\n%s", code, s.logged())
+		}
+	}
+	return errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// command runs codebeaker with arguments and returns what it printed and its
+// exit code.
+func command(ctx context.Context, stdin string, args ...string) (stdout, stderr string, code int, err error) {
+	cmd := exec.CommandContext(ctx, binary("codebeaker"), args...)
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errOut
+	err = cmd.Run()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		err = nil
+	}
+	return out.String(), errOut.String(), cmd.ProcessState.ExitCode(), err
+}
+
+// images runs a codebeaker images command on the server's root.
+func (s *server) images(args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	_, stderr, code, err := command(ctx, "", append(append([]string{"images"}, s.hostArgs()...), args...)...)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("images %q ended with %d:\n%s", args, code, stderr)
+	}
+	return err
+}
+
+// sharedServer is the server that most tests use.
+type sharedServer struct {
+	once sync.Once
+	s    *server
+	err  error
+}
+
+var shared sharedServer
+
+func (sh *sharedServer) close() error {
+	if sh.s == nil {
+		return nil
+	}
+	return sh.s.close()
+}
+
+// python returns the shared server, which has a Python image.
+func python(t *testing.T) *server {
+	t.Helper()
+	shared.once.Do(func() {
+		if shared.s, shared.err = newServer(); shared.err != nil {
+			return
+		}
+		if shared.err = shared.s.start(); shared.err != nil {
+			return
+		}
+		// While it runs: it has to see the new image.
+		shared.err = shared.s.images("build", "python")
+	})
+	if shared.err != nil {
+		t.Fatalf("start the shared server: %v", shared.err)
+	}
+	logOnFailure(t, shared.s)
+	return shared.s
+}
+
+// busybox starts a server of the test's own whose python is busybox.
+func busybox(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := unstarted(t)
+	if err := s.start(args...); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// unstarted returns a server of the test's own, with an image of busybox, that
+// was not started.
+func unstarted(t *testing.T) *server {
+	t.Helper()
+	s, err := newServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	logOnFailure(t, s)
+	if err := s.images("import", "python", busyboxArchive(t)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// logOnFailure shows what the server logged from now on, where the test fails.
+func logOnFailure(t *testing.T, s *server) {
+	t.Helper()
+	from := len(s.logged())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("server log:\n%s", s.logged()[from:])
+		}
+	})
+}
+
+// dial connects to the server until the test ends.
+func (s *server) dial(t *testing.T) *client.Client {
+	t.Helper()
+	c, err := client.Dial(t.Context(), s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// eventually waits until check returns no error.
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("after %s still: %v", patience, err)
+		}
+	}
+}
