@@ -115,6 +115,9 @@ func (s *Store) buildLayer(ctx context.Context, r *recipe, dir *buildDir, report
 	if err := s.writeAptConfig(ctx, dir); err != nil {
 		return layer{}, err
 	}
+	if _, err := os.Stat(keyring); err != nil {
+		return layer{}, fmt.Errorf("find the keys of Debian's archive: %w; run: apt-get install debian-archive-keyring: %w", err, errdefs.ErrFailedPrecondition)
+	}
 
 	store := s.client.ContentStore()
 	ref := dir.id + "-layer"
@@ -153,7 +156,7 @@ func (s *Store) buildLayer(ctx context.Context, r *recipe, dir *buildDir, report
 			report.report(Event{Stage: StagePackages, Message: text})
 		}
 		if text, ok := strings.CutPrefix(l, "W: "); ok {
-			s.opts.Log.WarnContext(ctx, "a warning of mmdebstrap", "warning", text)
+			s.opts.Log.InfoContext(ctx, "a warning of mmdebstrap", "warning", text)
 		}
 	}
 	err = runMmdebstrap(ctx, s.opts.Mmdebstrap, arguments(r, m), environment(r, dir.path, os.Environ()), dir, consume, line)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -72,7 +73,7 @@ func runMmdebstrap(ctx context.Context, program string, args, env []string, dir 
 	lines.flush()
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("install packages: %w", context.Cause(ctx))
+		return fmt.Errorf("install packages: %w", ctx.Err())
 	case waitErr != nil && !refused:
 		return failure(waitErr, lines.tail)
 	}
@@ -100,24 +101,25 @@ func failure(err error, tail []string) error {
 		class        error
 	}{
 		{"No space left on device", "the disk is full; free some space, or build on another disk", errdefs.ErrResourceExhausted},
-		{"NO_PUBKEY", "the keys of Debian's archive are missing; install debian-archive-keyring", errdefs.ErrFailedPrecondition},
-		{"is not signed", "the keys of Debian's archive are missing or too old; update debian-archive-keyring", errdefs.ErrFailedPrecondition},
-		{"keyring", "the keys of Debian's archive are missing; install debian-archive-keyring", errdefs.ErrFailedPrecondition},
+		{"NO_PUBKEY", "the keys of Debian's archive are too old; update debian-archive-keyring", errdefs.ErrFailedPrecondition},
+		{"couldn't be verified", "the keys of Debian's archive are too old; update debian-archive-keyring", errdefs.ErrFailedPrecondition},
 		{"does not have a Release file", "the mirror does not have this Debian release; use another mirror", errdefs.ErrUnavailable},
-		{"404  Not Found", "the mirror lacks a file; try again, or use another mirror", errdefs.ErrUnavailable},
 		{"Hash Sum mismatch", "the mirror is being updated; try again", errdefs.ErrUnavailable},
-		{"Temporary failure resolving", "the mirror's name was not found; check the network and the proxy of apt", errdefs.ErrUnavailable},
 		{"Could not resolve", "the mirror's name was not found; check the network and the proxy of apt", errdefs.ErrUnavailable},
+		{"Temporary failure resolving", "the mirror's name was not found; check the network and the proxy of apt", errdefs.ErrUnavailable},
 		{"Could not connect", "the mirror was not reached; check the network and the proxy of apt", errdefs.ErrUnavailable},
 		{"Unable to connect", "the mirror was not reached; check the network and the proxy of apt", errdefs.ErrUnavailable},
-		{"Failed to fetch", "the mirror was not reached; check the network and the proxy of apt", errdefs.ErrUnavailable},
+		// Also said where apt got no signature because it got no answer, so last.
+		{"Failed to fetch", "the mirror did not serve a file; try again, or use another mirror", errdefs.ErrUnavailable},
+		{"is not signed", "the mirror's index has no signature; use another mirror", errdefs.ErrFailedPrecondition},
 	} {
 		if strings.Contains(text, known.sign) {
 			advice, class = known.advice+": ", known.class
 			break
 		}
 	}
-	shown := tail[max(0, len(tail)-shownLines):]
+	shown := slices.DeleteFunc(slices.Clone(tail), func(l string) bool { return strings.HasPrefix(l, "I: ") })
+	shown = shown[max(0, len(shown)-shownLines):]
 	return fmt.Errorf("install packages: %smmdebstrap: %w: %w\n%s", advice, err, class, strings.Join(shown, "\n"))
 }
 

@@ -63,7 +63,7 @@ func (s *Store) Import(ctx context.Context, language string, r io.Reader, progre
 // badArchive explains an error from reading an archive.
 func badArchive(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	if errdefs.IsNotFound(err) {
 		return fmt.Errorf("a part of the archive is missing: %w: %w", err, errdefs.ErrInvalidArgument)
@@ -80,7 +80,9 @@ type countingReader struct {
 
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.total += int64(n)
-	c.count(c.total)
+	if n > 0 {
+		c.total += int64(n)
+		c.count(c.total)
+	}
 	return n, err
 }

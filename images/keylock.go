@@ -28,6 +28,6 @@ func (k *keyLock) lock(ctx context.Context, key string) (unlock func(), err erro
 	case c <- struct{}{}:
 		return func() { <-c }, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	}
 }

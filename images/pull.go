@@ -120,7 +120,7 @@ func (s *Store) fetch(ctx context.Context, ref string, report *reporter) (ocispe
 // explainPull says what went wrong in a pull, and what to do.
 func explainPull(ctx context.Context, err error, registry string) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	status, _ := errors.AsType[remoteerrors.ErrUnexpectedStatus](err)
 	code := status.StatusCode
@@ -179,6 +179,9 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if n == 0 {
+		return n, err
+	}
 	f := b.fetcher
 	f.report.report(Event{Stage: StageFetch, Done: f.done.Add(int64(n)), Total: f.total.Load()})
 	return n, err

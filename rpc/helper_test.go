@@ -150,7 +150,6 @@ func (s *testServer) dial(t *testing.T) *client {
 		t.Fatalf("dial: %v", err)
 	}
 	t.Cleanup(func() { _ = ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(patience))
 	return &client{ws, t}
 }
 
@@ -163,6 +162,7 @@ func (c *client) send(text string) {
 
 func (c *client) receive() string {
 	c.t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	kind, text, err := c.ReadMessage()
 	if err != nil {
 		c.t.Fatalf("receive: %v", err)
@@ -196,6 +196,7 @@ func (c *client) wantClosed(code int) []string {
 	c.t.Helper()
 	var texts []string
 	for {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		_, text, err := c.ReadMessage()
 		if err == nil {
 			texts = append(texts, string(text))

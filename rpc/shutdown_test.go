@@ -110,21 +110,37 @@ func TestShutdownGivesUpOnStuckCalls(t *testing.T) {
 	}
 }
 
-func TestShutdownDoesNotWaitForDeafClients(t *testing.T) {
-	s := startServer(t, Options{
-		CloseTimeout: 50 * time.Millisecond, WriteTimeout: 50 * time.Millisecond,
-		Sessions: &fakeSessions{execute: bigRead(8<<20, func() {})},
-	})
-	c := s.dial(t)
-	for i := range 4 {
-		c.send(read(i))
-	}
-	eventually(t, "the server waits for the client", func() bool {
-		queued := int64(0)
-		s.states(func(st *state) { queued = st.queued })
-		return queued > 8<<20 // more than the kernel takes
-	})
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Errorf("Shutdown: %v", err)
+func TestShutdownDoesNotWaitForClientsThatReadSlowly(t *testing.T) {
+	for _, pace := range []time.Duration{time.Hour, 20 * time.Millisecond} {
+		t.Run(pace.String(), func(t *testing.T) {
+			s := startServer(t, Options{
+				CloseTimeout: 100 * time.Millisecond, WriteTimeout: 400 * time.Millisecond,
+				Sessions: &fakeSessions{execute: bigRead(16<<20, func() {})},
+			})
+			c := s.dial(t)
+			for i := range 4 {
+				c.send(read(i))
+			}
+			eventually(t, "the server waits for the client", func() bool {
+				queued := int64(0)
+				s.states(func(st *state) { queued = st.queued })
+				return queued > 16<<20 // more than the kernel takes
+			})
+			ended := s.shutdown(t.Context(), t)
+			tick := time.NewTicker(pace)
+			defer tick.Stop()
+			for piece := make([]byte, writePiece); ; {
+				select {
+				case <-tick.C:
+					_, _ = c.NetConn().Read(piece)
+					continue
+				case err := <-ended:
+					if err != nil {
+						t.Errorf("Shutdown: %v", err)
+					}
+				}
+				break
+			}
+		})
 	}
 }

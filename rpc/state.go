@@ -103,8 +103,8 @@ func (s *state) take(f *frame, calls []*call) {
 
 // start takes the calls that are to be started now.
 func (s *state) start() []*call {
-	if s.queued >= s.maxQueued && !s.dropping() {
-		return nil // until the client has read
+	if s.queued >= s.maxQueued {
+		return nil // until the client has read, or is lost
 	}
 	ready := s.runnable
 	s.runnable = nil

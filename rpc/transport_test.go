@@ -154,6 +154,9 @@ func TestDeadClientVanishes(t *testing.T) {
 	s := startServer(t, Options{PingInterval: 20 * time.Millisecond})
 	s.dial(t) // reads nothing, so answers nothing
 	eventually(t, "the connection is gone", func() bool { return s.connections() == 0 })
+	if strings.Contains(s.logs.String(), "protocol") {
+		t.Error("the log blames the protocol")
+	}
 }
 
 func TestOrigin(t *testing.T) {

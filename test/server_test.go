@@ -31,10 +31,11 @@ type server struct {
 	url   string // of the endpoint
 	base  string // of HTTP
 
-	cmd    *exec.Cmd
-	exited chan struct{}
-	mu     sync.Mutex
-	log    bytes.Buffer
+	cmd     *exec.Cmd
+	serving chan string // the URL, once
+	exited  chan struct{}
+	mu      sync.Mutex
+	log     bytes.Buffer
 }
 
 // newServer returns a server with directories of its own that was not started.
@@ -58,6 +59,22 @@ func (s *server) cgroup() string { return "/" + filepath.Base(s.dir) }
 
 // start starts the server and returns when it takes connections.
 func (s *server) start(args ...string) error {
+	if err := s.begin(args...); err != nil {
+		return err
+	}
+	select {
+	case s.url = <-s.serving:
+		s.base = "http" + strings.TrimSuffix(strings.TrimPrefix(s.url, "ws"), "/ws/jsonrpc")
+		return nil
+	case <-s.exited:
+		return fmt.Errorf("server ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.logged())
+	case <-time.After(patience):
+		return errors.Join(fmt.Errorf("server did not serve within %s:\n%s", patience, s.logged()), s.kill())
+	}
+}
+
+// begin starts the server's process.
+func (s *server) begin(args ...string) error {
 	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--cgroup-parent", s.cgroup()}, s.hostArgs()...)
 	s.cmd = exec.Command(binary("codebeaker"), append(all, args...)...)
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
@@ -70,10 +87,10 @@ func (s *server) start(args ...string) error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	serving := make(chan string, 1)
-	s.exited = make(chan struct{})
+	serving, exited := make(chan string, 1), make(chan struct{})
+	s.serving, s.exited = serving, exited
 	go func() {
-		defer close(s.exited)
+		defer close(exited)
 		lines := bufio.NewScanner(stderr)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
@@ -87,15 +104,7 @@ func (s *server) start(args ...string) error {
 		}
 		_ = s.cmd.Wait() // its state is asked for
 	}()
-	select {
-	case s.url = <-serving:
-		s.base = "http" + strings.TrimSuffix(strings.TrimPrefix(s.url, "ws"), "/ws/jsonrpc")
-		return nil
-	case <-s.exited:
-		return fmt.Errorf("server ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.logged())
-	case <-time.After(patience):
-		return errors.Join(fmt.Errorf("server did not serve within %s:\n%s", patience, s.logged()), s.kill())
-	}
+	return nil
 }
 
 func (s *server) logged() string {

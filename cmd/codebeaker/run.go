@@ -83,7 +83,7 @@ func runEmbedded(ctx context.Context, cfg *config, f func(ctx context.Context, u
 		return err
 	}
 	err = f(ctx, s.url())
-	return errors.Join(err, s.stop(context.WithoutCancel(ctx), 0))
+	return errors.Join(err, s.stop(context.WithoutCancel(ctx), time.Second))
 }
 
 // program is a program to run in a session of its own.

@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
 
 	"github.com/containerd/log"
 	"github.com/sirupsen/logrus"
@@ -30,6 +32,9 @@ func (slogHook) Levels() []logrus.Level {
 }
 
 func (h slogHook) Fire(e *logrus.Entry) error {
+	if err, ok := e.Data[logrus.ErrorKey].(error); ok && e.Message == "copy shim log" && errors.Is(err, os.ErrClosed) {
+		return nil // said of every shim that ends
+	}
 	level := slog.LevelWarn
 	if e.Level == logrus.WarnLevel {
 		level = slog.LevelDebug

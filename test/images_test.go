@@ -1,0 +1,648 @@
+package test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+
+	"codebeaker/images"
+	"codebeaker/runtime/engine"
+)
+
+// imageHost is an image store on a containerd of the test's own.
+type imageHost struct {
+	*images.Store
+	ctx      context.Context
+	client   *containerd.Client
+	buildDir string
+}
+
+// newImageHost starts one. A program other than "" stands for mmdebstrap.
+func newImageHost(t *testing.T, mmdebstrap string) *imageHost {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "cbi-") // short, as sockets below it have to fit their address
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	e, err := engine.Open(t.Context(), engine.Options{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h := &imageHost{
+		ctx:      namespaces.WithNamespace(t.Context(), engine.DefaultNamespace),
+		client:   e.Client(),
+		buildDir: filepath.Join(dir, "build"),
+	}
+	h.Store = images.NewStore(h.client, images.Options{
+		BuildDir: h.buildDir, Mmdebstrap: mmdebstrap,
+		// No network: programs that stand for mmdebstrap do not ask them.
+	})
+	return h
+}
+
+// fakeMmdebstrap writes a shell script to stand for mmdebstrap.
+func fakeMmdebstrap(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mmdebstrap")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// hangingBuild mounts a file system, leaves a process in the background, says
+// so on its standard error, and waits for ever.
+const hangingBuild = `mkdir m && mount -t tmpfs none m && : >m/file
+sleep 1000000 &
+: >ready
+echo "I: installing everything..." >&2
+wait`
+
+func (h *imageHost) importImage(t *testing.T, archive string) (images.Image, error) {
+	t.Helper()
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return h.Import(t.Context(), "python", f, nil)
+}
+
+func (h *imageHost) mustImport(t *testing.T) images.Image {
+	t.Helper()
+	img, err := h.importImage(t, busyboxArchive(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// nothingLeft fails where a call left a lease, a download or a build behind.
+func (h *imageHost) nothingLeft(t *testing.T) {
+	t.Helper()
+	ls, err := h.client.LeasesService().List(h.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range ls {
+		t.Errorf("lease %s is left", l.ID)
+	}
+	statuses, err := h.client.ContentStore().ListStatuses(h.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statuses {
+		t.Errorf("a part of %s is left", s.Ref)
+	}
+	builds, err := filepath.Glob(filepath.Join(h.buildDir, "codebeaker-build-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(builds) > 0 {
+		t.Errorf("builds are left: %q", builds)
+	}
+	noMounts(t, h.buildDir)
+}
+
+func noMounts(t *testing.T, below string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), below) {
+		t.Errorf("there are mounts below %s:\n%s", below, mounts)
+	}
+}
+
+// users returns the processes that have a file below dir open or work there.
+func users(dir string) []string {
+	var found []string
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, link := range append(links, fds...) {
+		if target, err := os.Readlink(link); err == nil && strings.HasPrefix(target, dir) {
+			found = append(found, link+" -> "+target)
+		}
+	}
+	return found
+}
+
+// still fails where the language has another image than it had.
+func (h *imageHost) still(t *testing.T, want images.Image) {
+	t.Helper()
+	got, err := h.Resolve(t.Context(), "py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Digest != want.Digest || !got.Ready {
+		t.Errorf("image is %s, ready %t; want %s", got.Digest, got.Ready, want.Digest)
+	}
+}
+
+// TestBuiltImageIsReproducible builds Python's image on two hosts of its own.
+func TestBuiltImageIsReproducible(t *testing.T) {
+	var digests []string
+	for range 2 {
+		h := newImageHost(t, "")
+		img, err := h.Build(t.Context(), "python", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests = append(digests, img.Digest.String())
+		lang, _ := images.Lookup("python")
+		if !strings.HasPrefix(img.Version, "3.13.") || img.RecipeDigest != lang.RecipeDigest().String() || !img.Ready || img.Source != "build" {
+			t.Errorf("image is %+v", img)
+		}
+		h.still(t, img)
+		h.nothingLeft(t)
+		checkPythonRoot(t, h, img)
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("two builds made %q", digests)
+	}
+}
+
+// checkPythonRoot looks at an image's files.
+func checkPythonRoot(t *testing.T, h *imageHost, img images.Image) {
+	t.Helper()
+	sn := h.client.SnapshotService("overlayfs")
+	mounts, err := sn.View(h.ctx, "look", img.ChainID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = mount.WithTempMount(h.ctx, mounts, func(root string) error {
+		for _, dir := range []string{"workspace", "home/sandbox"} {
+			info, err := os.Stat(filepath.Join(root, dir))
+			if err != nil {
+				return err
+			}
+			st, ok := info.Sys().(*syscall.Stat_t)
+			if !ok || st.Uid != 1000 || st.Gid != 1000 || info.Mode().Perm() != 0o755 {
+				t.Errorf("%s has mode %s and owner %+v", dir, info.Mode(), st)
+			}
+		}
+		for _, empty := range []string{"etc/resolv.conf", "etc/hostname", "etc/machine-id"} {
+			info, err := os.Stat(filepath.Join(root, empty))
+			if err != nil {
+				return err
+			}
+			if info.Size() != 0 || info.Mode() != 0o644 {
+				t.Errorf("%s has %d bytes and mode %s", empty, info.Size(), info.Mode())
+			}
+		}
+		for _, gone := range []string{"dev/null", "usr/bin/apt-get", "etc/apt", "var/lib/apt", "usr/share/man/man1"} {
+			if _, err := os.Lstat(filepath.Join(root, gone)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is there (%v)", gone, err)
+			}
+		}
+		out, err := exec.Command("chroot", "--userspec=1000:1000", root, "/usr/bin/env", "-i", "PATH=/usr/bin", "PYTHONDONTWRITEBYTECODE=1",
+			"python", "-c", "import ssl, sqlite3, zoneinfo, venv, pip; zoneinfo.ZoneInfo('Asia/Seoul'); import sys; print(sys.version_info[:2])").CombinedOutput()
+		if err != nil || string(out) != "(3, 13)\n" {
+			t.Errorf("python printed %q, %v", out, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := sn.Remove(h.ctx, "look"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFailedBuildKeepsTheImage(t *testing.T) {
+	for name, script := range map[string]string{
+		"with an error":    `echo "E: Failed to fetch http://m/ Could not connect to m:80" >&2; exit 25`,
+		"half way":         `head -c 700 /dev/zero | tr '\0' x; exit 1`,
+		"without a stream": `exit 0`,
+		"after a stream":   `tar cf - -C / --no-recursion etc; echo "E: too late" >&2; exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newImageHost(t, fakeMmdebstrap(t, script))
+			old := h.mustImport(t)
+			_, err := h.Build(t.Context(), "python", nil)
+			if err == nil {
+				t.Fatal("the build succeeded")
+			}
+			if strings.Contains(script, "connect") && (!errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "check the network")) {
+				t.Errorf("error is %v; want one that says what to do", err)
+			}
+			h.still(t, old)
+			h.nothingLeft(t)
+		})
+	}
+}
+
+func TestCancelledBuildCleansUp(t *testing.T) {
+	h := newImageHost(t, fakeMmdebstrap(t, hangingBuild))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := h.Build(ctx, "python", func(e images.Event) {
+		if e.Message == "installing everything" {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v; want %v", err, context.Canceled)
+	}
+	if left := users(h.buildDir); len(left) > 0 {
+		t.Errorf("processes of the build are left: %q", left)
+	}
+	h.nothingLeft(t)
+}
+
+// TestKilledBuildLeavesOnlyItsDirectory kills the process that builds.
+func TestKilledBuildLeavesOnlyItsDirectory(t *testing.T) {
+	s := unstarted(t)
+	builds := filepath.Join(s.root, "build")
+	build := func(script string) *exec.Cmd {
+		cmd := exec.Command(binary("codebeaker"), append(append([]string{"images"}, s.hostArgs()...), "build", "python")...)
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(fakeMmdebstrap(t, script))+":"+os.Getenv("PATH"))
+		return cmd
+	}
+	directories := func() []string {
+		found, err := filepath.Glob(filepath.Join(builds, "codebeaker-build-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+
+	killed := build(hangingBuild)
+	if err := killed.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if ready, _ := filepath.Glob(filepath.Join(builds, "codebeaker-build-*", "ready")); len(ready) == 0 {
+			return errors.New("the build did not start")
+		}
+		return nil
+	})
+	noMounts(t, builds)
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // it was killed
+	eventually(t, func() error {
+		if left := users(builds); len(left) > 0 {
+			return fmt.Errorf("processes of the killed build are left: %q", left)
+		}
+		return nil
+	})
+	noMounts(t, builds)
+	stale := directories()
+	if len(stale) != 1 {
+		t.Fatalf("directories are %q; want the killed build's", stale)
+	}
+
+	out, err := build("exit 1").CombinedOutput()
+	if err == nil {
+		t.Fatalf("a build without mmdebstrap succeeded:\n%s", out)
+	}
+	if left := directories(); len(left) > 0 {
+		t.Errorf("the next build left %q", left)
+	}
+}
+
+func TestLanguageWithoutRecipe(t *testing.T) {
+	h := newImageHost(t, fakeMmdebstrap(t, "exit 1"))
+	for _, lang := range images.Languages() {
+		if _, err := h.Build(t.Context(), lang.Name, nil); !lang.Buildable() && !errdefs.IsNotImplemented(err) {
+			t.Errorf("%s: error is %v; want %v", lang.Name, err, errdefs.ErrNotImplemented)
+		}
+		if _, err := h.Resolve(t.Context(), lang.Name); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "codebeaker images") {
+			t.Errorf("%s: error is %v; want one that says how to get an image", lang.Name, err)
+		}
+	}
+	if _, err := h.Resolve(t.Context(), "ruby"); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("error is %v; want %v", err, errdefs.ErrInvalidArgument)
+	}
+}
+
+func TestRefusedArchivesKeepTheImage(t *testing.T) {
+	h := newImageHost(t, "")
+	old := h.mustImport(t)
+	whole, err := os.ReadFile(busyboxArchive(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(content []byte) string {
+		path := filepath.Join(t.TempDir(), "archive")
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	foreign := newBlobs("windows", "riscv64")
+	for name, archive := range map[string]string{
+		"text":                file([]byte("this is no archive")),
+		"empty":               file(nil),
+		"cut":                 file(whole[:len(whole)/2]),
+		"damaged":             file(bytes.Replace(whole, []byte("busybox"), []byte("busyb0x"), 1)),
+		"no layer":            foreign.archive(t, "linux/"+goruntime.GOARCH),
+		"of another platform": foreign.archive(t, "windows/riscv64"),
+		"of a file tree":      file(newLayer(t)),
+	} {
+		_, err := h.importImage(t, archive)
+		if !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: error is %v; want %v", name, err, errdefs.ErrInvalidArgument)
+		}
+	}
+	h.still(t, old)
+	h.nothingLeft(t)
+}
+
+func TestImportDockerArchive(t *testing.T) {
+	h := newImageHost(t, "")
+	layer := newLayer(t)
+	config := mustJSON(t, map[string]any{
+		"os": "linux", "architecture": goruntime.GOARCH,
+		"config": map[string]any{"Env": []string{"PATH=/bin", "PYTHON_VERSION=3.14.1"}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{sha(layer)}},
+	})
+	archive := filepath.Join(t.TempDir(), "docker.tar")
+	if err := os.WriteFile(archive, tarFiles(t,
+		"layer.tar", layer, "config.json", config,
+		"manifest.json", mustJSON(t, []any{map[string]any{"Config": "config.json", "RepoTags": []string{"a:1", "b:2"}, "Layers": []string{"layer.tar"}}}),
+	), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	img, err := h.importImage(t, archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Version != "3.14.1" || img.Source != "import" || !img.Ready || !slices.Equal(img.Env, []string{"PATH=/bin", "PYTHON_VERSION=3.14.1"}) {
+		t.Errorf("image is %+v", img)
+	}
+	h.nothingLeft(t)
+}
+
+func TestRemovedImageStaysForItsSessions(t *testing.T) {
+	h := newImageHost(t, "")
+	img := h.mustImport(t)
+	sn := h.client.SnapshotService("overlayfs")
+	// A session's snapshot is kept by its container; here a label does.
+	if _, err := sn.Prepare(h.ctx, "session", img.ChainID, snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "test"})); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Remove(t.Context(), "py"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Remove(t.Context(), "py"); !errdefs.IsNotFound(err) {
+		t.Errorf("removing twice: error is %v; want %v", err, errdefs.ErrNotFound)
+	}
+	eventually(t, func() error { return h.contentGone() })
+	if _, err := sn.Stat(h.ctx, img.ChainID); err != nil {
+		t.Errorf("the parent of a session's snapshot: %v", err)
+	}
+	if err := sn.Remove(h.ctx, "session"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		if _, err := sn.Stat(h.ctx, img.ChainID); !errdefs.IsNotFound(err) {
+			return fmt.Errorf("the image's snapshot is there (%v)", err)
+		}
+		return nil
+	})
+}
+
+func (h *imageHost) contentGone() error {
+	var left []string
+	err := h.client.ContentStore().Walk(h.ctx, func(info content.Info) error {
+		left = append(left, info.Digest.String())
+		return nil
+	})
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("content is left: %q", left)
+	}
+	return err
+}
+
+func TestResolveUnpacksAgain(t *testing.T) {
+	h := newImageHost(t, "")
+	img := h.mustImport(t)
+	if err := h.client.SnapshotService("overlayfs").Remove(h.ctx, img.ChainID); err != nil {
+		t.Fatal(err)
+	}
+	list, err := h.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].Ready {
+		t.Errorf("images are %+v; want one that is not ready", list)
+	}
+	h.still(t, img)
+	h.nothingLeft(t)
+}
+
+// blobs are the content of an image in a registry or an archive.
+type blobs struct {
+	os, arch string
+	by       map[string][]byte
+	manifest string
+	layer    string
+}
+
+// newBlobs makes an image without a layer's content.
+func newBlobs(goos, arch string) *blobs {
+	return &blobs{os: goos, arch: arch, by: make(map[string][]byte)}
+}
+
+func (b *blobs) add(content []byte) (digest string) {
+	b.by[sha(content)] = content
+	return sha(content)
+}
+
+// build adds configuration and manifest for a layer.
+func (b *blobs) build(t *testing.T, platform string, layer []byte) map[string]any {
+	t.Helper()
+	goos, arch, _ := strings.Cut(platform, "/")
+	config := mustJSON(t, map[string]any{
+		"os": goos, "architecture": arch, "config": map[string]any{"Env": []string{"ON=" + platform}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{sha(layer)}},
+	})
+	const mediaType = "application/vnd.oci.image."
+	b.layer = sha(layer)
+	manifest := mustJSON(t, map[string]any{
+		"schemaVersion": 2, "mediaType": mediaType + "manifest.v1+json",
+		"config": map[string]any{"mediaType": mediaType + "config.v1+json", "digest": b.add(config), "size": len(config)},
+		"layers": []any{map[string]any{"mediaType": mediaType + "layer.v1.tar", "digest": sha(layer), "size": len(layer)}},
+	})
+	b.manifest = b.add(manifest)
+	return map[string]any{
+		"mediaType": mediaType + "manifest.v1+json", "digest": b.manifest, "size": len(manifest),
+		"platform": map[string]any{"os": goos, "architecture": arch},
+	}
+}
+
+// archive writes an OCI archive of an image for a platform, without its layer.
+func (b *blobs) archive(t *testing.T, platform string) string {
+	t.Helper()
+	index := mustJSON(t, map[string]any{"schemaVersion": 2, "manifests": []any{b.build(t, platform, newLayer(t))}})
+	files := []any{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`), "index.json", index}
+	for digest, content := range b.by {
+		files = append(files, "blobs/sha256/"+strings.TrimPrefix(digest, "sha256:"), content)
+	}
+	path := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(path, tarFiles(t, files...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ServeHTTP is a registry with the image lib/image:index, for two platforms,
+// and lib/other:index, for none of ours.
+func (b *blobs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	if strings.Contains(r.URL.Path, "/private/") {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if strings.Contains(r.URL.Path, "/lib/other/manifests/index") {
+		name = "other"
+	}
+	content, ok := b.by[name]
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	mediaType := "application/octet-stream"
+	if strings.Contains(r.URL.Path, "/manifests/") {
+		var m struct{ MediaType string }
+		if json.Unmarshal(content, &m) == nil {
+			mediaType = m.MediaType
+		}
+	}
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Docker-Content-Digest", sha(content))
+	w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(content) // the client may have gone
+	}
+}
+
+func TestPull(t *testing.T) {
+	host := "linux/" + goruntime.GOARCH
+	b := newBlobs("", "")
+	const index = "application/vnd.oci.image.index.v1+json"
+	layer := newLayer(t)
+	b.add(layer)
+	foreign := b.build(t, "linux/s390x", []byte("not served"))
+	own := b.build(t, host, layer)
+	want := b.manifest
+	b.by["index"] = mustJSON(t, map[string]any{"schemaVersion": 2, "mediaType": index, "manifests": []any{foreign, own}})
+	b.by["other"] = mustJSON(t, map[string]any{"schemaVersion": 2, "mediaType": index, "manifests": []any{foreign}})
+	for digest, content := range map[string][]byte{sha(b.by["index"]): b.by["index"], sha(b.by["other"]): b.by["other"]} {
+		b.by[digest] = content
+	}
+	server := httptest.NewServer(b)
+	defer server.Close()
+	registry := strings.TrimPrefix(server.URL, "http://")
+
+	h := newImageHost(t, "")
+	var fetched int64
+	img, err := h.Pull(t.Context(), "python", registry+"/lib/image:index", func(e images.Event) {
+		if e.Stage == images.StageFetch {
+			fetched = max(fetched, e.Done)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.Digest.String() != want || !slices.Equal(img.Env, []string{"ON=" + host}) || !img.Ready || img.Source != "pull "+registry+"/lib/image:index" {
+		t.Errorf("image is %+v; want %s", img, want)
+	}
+	if fetched != int64(len(layer)) {
+		t.Errorf("progress told of %d bytes; want %d", fetched, len(layer))
+	}
+
+	closed := httptest.NewServer(b)
+	closed.Close()
+	for _, tc := range []struct {
+		ref, text string
+		class     error
+	}{
+		{registry + "/lib/image:nosuch", "no such image", errdefs.ErrNotFound},
+		{registry + "/lib/other:index", "it is for linux/s390x", errdefs.ErrInvalidArgument},
+		{registry + "/private/image:index", "anybody may pull", errdefs.ErrPermissionDenied},
+		{strings.TrimPrefix(closed.URL, "http://") + "/lib/image:index", "check the network", errdefs.ErrUnavailable},
+		{"Bad Reference", "no image reference", errdefs.ErrInvalidArgument},
+	} {
+		if _, err := h.Pull(t.Context(), "python", tc.ref, nil); !errors.Is(err, tc.class) || !strings.Contains(err.Error(), tc.text) {
+			t.Errorf("%s: error is %v; want one with %q of class %v", tc.ref, err, tc.text, tc.class)
+		}
+	}
+	h.still(t, img)
+	h.nothingLeft(t)
+}
+
+// newLayer is a layer with one directory and one file.
+func newLayer(t *testing.T) []byte {
+	t.Helper()
+	return tarFiles(t, "etc/motd", []byte("hello\n"))
+}
+
+// tarFiles makes a tar stream of names and contents.
+func tarFiles(t *testing.T, namesAndContents ...any) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for pair := range slices.Chunk(namesAndContents, 2) {
+		name, _ := pair[0].(string)
+		content, _ := pair[1].([]byte)
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(w, bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func sha(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
