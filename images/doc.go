@@ -3,7 +3,7 @@
 // A language is an entry of the catalogue: a name, aliases, and a recipe. A
 // recipe says how to make the language's image from Debian packages; its
 // digest covers everything that decides what the image holds, but for the
-// state of the mirror. An image is an OCI image in containerd under the name
+// state of the mirror and the host's architecture. An image is an OCI image in containerd under the name
 // that ImageName gives for its language, unpacked into the snapshotter, and so
 // the parent of every session's snapshot: starting a session copies nothing.
 //
@@ -15,10 +15,11 @@
 // nothing refers to any more.
 //
 // What a build makes on the way lives in a directory of its own below
-// Options.BuildDir, locked while its builder lives. A builder that was killed
-// leaves a directory without a lock, which the next build removes; it can leave
-// no mount and no process, because mmdebstrap runs in mount and pid namespaces
-// that end with the builder.
+// Options.BuildDir, locked for as long as a process of the build lives, and in
+// containerd under a lease. A builder that was killed leaves a directory whose
+// lock is free, which the next build removes with the lease of the same name.
+// It leaves no mount and no process, because mmdebstrap runs in mount and pid
+// namespaces that end with the builder.
 //
 // The Store borrows the containerd client and closes nothing.
 package images

@@ -52,6 +52,15 @@ func (s *Store) Import(ctx context.Context, language string, r io.Reader, progre
 			lang.Name, len(best), platforms.DefaultString(), errdefs.ErrInvalidArgument)
 	}
 	manifest := plain(best[0])
+	// The content store would not notice what the archive lacks before the
+	// image is unpacked.
+	_, _, _, missing, err := ctrimages.Check(ctx, store, manifest, platforms.Default())
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%s: %w", missing[0].Digest, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
+	}
 	// The labels keep configuration and layers for as long as the manifest.
 	err = ctrimages.Walk(ctx, ctrimages.SetChildrenLabels(store, ctrimages.ChildrenHandler(store)), manifest)
 	if err != nil {

@@ -201,14 +201,6 @@ func (c *conn) write() {
 	pings := time.NewTicker(c.srv.opts.PingInterval)
 	defer pings.Stop()
 	for {
-		select {
-		case <-pings.C: // also while there are replies without end
-			if !c.wrote(c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})) {
-				return
-			}
-		default:
-		}
-
 		c.mu.Lock()
 		out := c.state.next()
 		c.mu.Unlock()
@@ -224,7 +216,9 @@ func (c *conn) write() {
 				err = c.ws.WriteControl(websocket.PingMessage, nil, time.Time{})
 			}
 		case websocket.TextMessage:
-			err = c.ws.WriteMessage(websocket.TextMessage, out.data)
+			if err = c.ws.WriteMessage(websocket.TextMessage, out.data); err == nil {
+				c.link.moved() // which a ping must not do
+			}
 			c.update(func(s *state) { s.wrote(out) })
 		case websocket.PongMessage:
 			err = c.ws.WriteControl(websocket.PongMessage, out.data, time.Time{})

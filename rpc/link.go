@@ -79,6 +79,7 @@ func (l *link) SetWriteDeadline(time.Time) error { return nil }
 // SetReadDeadline does nothing: Read sets its own.
 func (l *link) SetReadDeadline(time.Time) error { return nil }
 
+// moved says that the peer lives.
 func (l *link) moved() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

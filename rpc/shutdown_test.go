@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -111,13 +112,16 @@ func TestShutdownGivesUpOnStuckCalls(t *testing.T) {
 }
 
 func TestShutdownDoesNotWaitForClientsThatReadSlowly(t *testing.T) {
-	for _, pace := range []time.Duration{time.Hour, 20 * time.Millisecond} {
+	for _, pace := range []time.Duration{time.Hour, 5 * time.Millisecond} {
 		t.Run(pace.String(), func(t *testing.T) {
 			s := startServer(t, Options{
 				CloseTimeout: 100 * time.Millisecond, WriteTimeout: 400 * time.Millisecond,
 				Sessions: &fakeSessions{execute: bigRead(16<<20, func() {})},
 			})
 			c := s.dial(t)
+			if err := c.NetConn().(*net.TCPConn).SetReadBuffer(128 << 10); err != nil {
+				t.Fatal(err)
+			}
 			for i := range 4 {
 				c.send(read(i))
 			}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"codebeaker/session"
 )
 
 const listRequest = `{"jsonrpc":"2.0","id":1,"method":"session.list"}`
@@ -135,18 +138,38 @@ func TestPingIsAnswered(t *testing.T) {
 }
 
 func TestClientThatAnswersPingsStays(t *testing.T) {
-	s := startServer(t, Options{PingInterval: 20 * time.Millisecond})
+	s := startServer(t, Options{PingInterval: 100 * time.Millisecond})
 	c := s.dial(t)
 	pings := 0
 	answer := c.PingHandler()
 	c.SetPingHandler(func(data string) error {
-		if pings++; pings == 10 { // four times as long as a dead client lives
+		if pings++; pings == 6 { // twice as long as a dead client lives
 			c.send(listRequest)
 		}
 		return answer(data)
 	})
 	if r := c.receiveResponse(); r.Error != nil {
 		t.Errorf("got %v", r.Error)
+	}
+}
+
+func TestClientThatTakesRepliesStays(t *testing.T) {
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	s := startServer(t, Options{PingInterval: 100 * time.Millisecond, Sessions: &fakeSessions{
+		execute: func(_ context.Context, _ string, cmd session.Command) (*session.Outcome, error) {
+			<-pace.C
+			return fakeOutcome(cmd), nil
+		},
+	}})
+	c := s.dial(t)
+	c.SetPingHandler(func(string) error { return nil }) // as if it were far behind
+	const number = 30                                   // twice as long as a dead client lives
+	for range number {
+		c.send(shell("x", "A", "x"))
+	}
+	for range number {
+		c.wantID("x")
 	}
 }
 

@@ -276,19 +276,20 @@ func validateEnv(field string, env map[string]string) error {
 	return nil
 }
 
-// environment merges an image's environment, what every session has, and the
+// environment merges what every session has, the image's environment and the
 // session's own; later ones win.
 func environment(image []string, own map[string]string) map[string]string {
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG": "C.UTF-8",
+		"HOME": runtime.Workspace,
+		"USER": "sandbox",
 	}
 	for _, kv := range image {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			env[k] = v
 		}
 	}
-	env["HOME"], env["USER"] = runtime.Workspace, "sandbox"
 	maps.Copy(env, own)
 	return env
 }

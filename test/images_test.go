@@ -1,15 +1,10 @@
 package test
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -31,27 +26,39 @@ import (
 	"codebeaker/runtime/engine"
 )
 
-// imageHost is an image store on a containerd of the test's own.
+// imageHost is an image store on the containerd of a server of the test's own,
+// in a namespace that the server does not look at.
 type imageHost struct {
 	*images.Store
-	ctx      context.Context
 	client   *containerd.Client
 	buildDir string
+}
+
+const imageNamespace = "image-test"
+
+// inNamespace is the test's context for calls on the host's client.
+func inNamespace(t *testing.T) context.Context {
+	t.Helper()
+	return namespaces.WithNamespace(t.Context(), imageNamespace)
 }
 
 // newImageHost starts one. A program other than "" stands for mmdebstrap.
 func newImageHost(t *testing.T, mmdebstrap string) *imageHost {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "cbi-") // short, as sockets below it have to fit their address
+	s, err := newServer()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := s.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	e, err := engine.Open(t.Context(), engine.Options{Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "s")})
+	logOnFailure(t, s)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Dial(t.Context(), engine.SocketPath(s.state), imageNamespace)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,14 +68,10 @@ func newImageHost(t *testing.T, mmdebstrap string) *imageHost {
 		}
 	})
 	h := &imageHost{
-		ctx:      namespaces.WithNamespace(t.Context(), engine.DefaultNamespace),
 		client:   e.Client(),
-		buildDir: filepath.Join(dir, "build"),
+		buildDir: filepath.Join(s.dir, "build"),
 	}
-	h.Store = images.NewStore(h.client, images.Options{
-		BuildDir: h.buildDir, Mmdebstrap: mmdebstrap,
-		// No network: programs that stand for mmdebstrap do not ask them.
-	})
+	h.Store = images.NewStore(h.client, images.Options{BuildDir: h.buildDir, Mmdebstrap: mmdebstrap})
 	return h
 }
 
@@ -112,20 +115,20 @@ func (h *imageHost) mustImport(t *testing.T) images.Image {
 // nothingLeft fails where a call left a lease, a download or a build behind.
 func (h *imageHost) nothingLeft(t *testing.T) {
 	t.Helper()
-	ls, err := h.client.LeasesService().List(h.ctx)
+	ls, err := h.client.LeasesService().List(inNamespace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range ls {
 		t.Errorf("lease %s is left", l.ID)
 	}
-	statuses, err := h.client.ContentStore().ListStatuses(h.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range statuses {
-		t.Errorf("a part of %s is left", s.Ref)
-	}
+	eventually(t, func() error { // once it is collected
+		statuses, err := h.client.ContentStore().ListStatuses(inNamespace(t))
+		if err == nil && len(statuses) > 0 {
+			err = fmt.Errorf("a part of %s is left", statuses[0].Ref)
+		}
+		return err
+	})
 	builds, err := filepath.Glob(filepath.Join(h.buildDir, "codebeaker-build-*"))
 	if err != nil {
 		t.Fatal(err)
@@ -195,15 +198,18 @@ func TestBuiltImageIsReproducible(t *testing.T) {
 	}
 }
 
+// gcRoot keeps a snapshot that nothing refers to, as a session's container would.
+var gcRoot = map[string]string{"containerd.io/gc.root": "test"}
+
 // checkPythonRoot looks at an image's files.
 func checkPythonRoot(t *testing.T, h *imageHost, img images.Image) {
 	t.Helper()
 	sn := h.client.SnapshotService("overlayfs")
-	mounts, err := sn.View(h.ctx, "look", img.ChainID)
+	mounts, err := sn.View(inNamespace(t), "look", img.ChainID, snapshots.WithLabels(gcRoot))
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = mount.WithTempMount(h.ctx, mounts, func(root string) error {
+	err = mount.WithTempMount(inNamespace(t), mounts, func(root string) error {
 		for _, dir := range []string{"workspace", "home/sandbox"} {
 			info, err := os.Stat(filepath.Join(root, dir))
 			if err != nil {
@@ -238,7 +244,7 @@ func checkPythonRoot(t *testing.T, h *imageHost, img images.Image) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := sn.Remove(h.ctx, "look"); err != nil {
+	if err := sn.Remove(inNamespace(t), "look"); err != nil {
 		t.Error(err)
 	}
 }
@@ -359,21 +365,26 @@ func TestRefusedArchivesKeepTheImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := func(content []byte) string {
+	file := func(data []byte) string {
 		path := filepath.Join(t.TempDir(), "archive")
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
-	foreign := newBlobs("windows", "riscv64")
+	damaged := newBlobs()
+	damaged.add(newLayer(t))
+	complete, err := os.ReadFile(damaged.archive(t, "linux/"+goruntime.GOARCH))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, archive := range map[string]string{
 		"text":                file([]byte("this is no archive")),
 		"empty":               file(nil),
 		"cut":                 file(whole[:len(whole)/2]),
-		"damaged":             file(bytes.Replace(whole, []byte("busybox"), []byte("busyb0x"), 1)),
-		"no layer":            foreign.archive(t, "linux/"+goruntime.GOARCH),
-		"of another platform": foreign.archive(t, "windows/riscv64"),
+		"damaged":             file(bytes.Replace(complete, []byte("hello"), []byte("jello"), 1)),
+		"no layer":            newBlobs().archive(t, "linux/"+goruntime.GOARCH),
+		"of another platform": newBlobs().archive(t, "windows/riscv64"),
 		"of a file tree":      file(newLayer(t)),
 	} {
 		_, err := h.importImage(t, archive)
@@ -414,8 +425,7 @@ func TestRemovedImageStaysForItsSessions(t *testing.T) {
 	h := newImageHost(t, "")
 	img := h.mustImport(t)
 	sn := h.client.SnapshotService("overlayfs")
-	// A session's snapshot is kept by its container; here a label does.
-	if _, err := sn.Prepare(h.ctx, "session", img.ChainID, snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "test"})); err != nil {
+	if _, err := sn.Prepare(inNamespace(t), "session", img.ChainID, snapshots.WithLabels(gcRoot)); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Remove(t.Context(), "py"); err != nil {
@@ -424,24 +434,25 @@ func TestRemovedImageStaysForItsSessions(t *testing.T) {
 	if err := h.Remove(t.Context(), "py"); !errdefs.IsNotFound(err) {
 		t.Errorf("removing twice: error is %v; want %v", err, errdefs.ErrNotFound)
 	}
-	eventually(t, func() error { return h.contentGone() })
-	if _, err := sn.Stat(h.ctx, img.ChainID); err != nil {
+	eventually(t, func() error { return h.contentGone(t) })
+	if _, err := sn.Stat(inNamespace(t), img.ChainID); err != nil {
 		t.Errorf("the parent of a session's snapshot: %v", err)
 	}
-	if err := sn.Remove(h.ctx, "session"); err != nil {
+	if err := sn.Remove(inNamespace(t), "session"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, func() error {
-		if _, err := sn.Stat(h.ctx, img.ChainID); !errdefs.IsNotFound(err) {
-			return fmt.Errorf("the image's snapshot is there (%v)", err)
+		if _, err := sn.Stat(inNamespace(t), img.ChainID); !errdefs.IsNotFound(err) {
+			return errors.Join(errors.New("the image's snapshot is there"), err)
 		}
 		return nil
 	})
 }
 
-func (h *imageHost) contentGone() error {
+func (h *imageHost) contentGone(t *testing.T) error {
+	t.Helper()
 	var left []string
-	err := h.client.ContentStore().Walk(h.ctx, func(info content.Info) error {
+	err := h.client.ContentStore().Walk(inNamespace(t), func(info content.Info) error {
 		left = append(left, info.Digest.String())
 		return nil
 	})
@@ -454,7 +465,7 @@ func (h *imageHost) contentGone() error {
 func TestResolveUnpacksAgain(t *testing.T) {
 	h := newImageHost(t, "")
 	img := h.mustImport(t)
-	if err := h.client.SnapshotService("overlayfs").Remove(h.ctx, img.ChainID); err != nil {
+	if err := h.client.SnapshotService("overlayfs").Remove(inNamespace(t), img.ChainID); err != nil {
 		t.Fatal(err)
 	}
 	list, err := h.List(t.Context())
@@ -468,95 +479,9 @@ func TestResolveUnpacksAgain(t *testing.T) {
 	h.nothingLeft(t)
 }
 
-// blobs are the content of an image in a registry or an archive.
-type blobs struct {
-	os, arch string
-	by       map[string][]byte
-	manifest string
-	layer    string
-}
-
-// newBlobs makes an image without a layer's content.
-func newBlobs(goos, arch string) *blobs {
-	return &blobs{os: goos, arch: arch, by: make(map[string][]byte)}
-}
-
-func (b *blobs) add(content []byte) (digest string) {
-	b.by[sha(content)] = content
-	return sha(content)
-}
-
-// build adds configuration and manifest for a layer.
-func (b *blobs) build(t *testing.T, platform string, layer []byte) map[string]any {
-	t.Helper()
-	goos, arch, _ := strings.Cut(platform, "/")
-	config := mustJSON(t, map[string]any{
-		"os": goos, "architecture": arch, "config": map[string]any{"Env": []string{"ON=" + platform}},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{sha(layer)}},
-	})
-	const mediaType = "application/vnd.oci.image."
-	b.layer = sha(layer)
-	manifest := mustJSON(t, map[string]any{
-		"schemaVersion": 2, "mediaType": mediaType + "manifest.v1+json",
-		"config": map[string]any{"mediaType": mediaType + "config.v1+json", "digest": b.add(config), "size": len(config)},
-		"layers": []any{map[string]any{"mediaType": mediaType + "layer.v1.tar", "digest": sha(layer), "size": len(layer)}},
-	})
-	b.manifest = b.add(manifest)
-	return map[string]any{
-		"mediaType": mediaType + "manifest.v1+json", "digest": b.manifest, "size": len(manifest),
-		"platform": map[string]any{"os": goos, "architecture": arch},
-	}
-}
-
-// archive writes an OCI archive of an image for a platform, without its layer.
-func (b *blobs) archive(t *testing.T, platform string) string {
-	t.Helper()
-	index := mustJSON(t, map[string]any{"schemaVersion": 2, "manifests": []any{b.build(t, platform, newLayer(t))}})
-	files := []any{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`), "index.json", index}
-	for digest, content := range b.by {
-		files = append(files, "blobs/sha256/"+strings.TrimPrefix(digest, "sha256:"), content)
-	}
-	path := filepath.Join(t.TempDir(), "image.tar")
-	if err := os.WriteFile(path, tarFiles(t, files...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// ServeHTTP is a registry with the image lib/image:index, for two platforms,
-// and lib/other:index, for none of ours.
-func (b *blobs) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	if strings.Contains(r.URL.Path, "/private/") {
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	if strings.Contains(r.URL.Path, "/lib/other/manifests/index") {
-		name = "other"
-	}
-	content, ok := b.by[name]
-	if !ok {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	mediaType := "application/octet-stream"
-	if strings.Contains(r.URL.Path, "/manifests/") {
-		var m struct{ MediaType string }
-		if json.Unmarshal(content, &m) == nil {
-			mediaType = m.MediaType
-		}
-	}
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("Docker-Content-Digest", sha(content))
-	w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(content) // the client may have gone
-	}
-}
-
 func TestPull(t *testing.T) {
 	host := "linux/" + goruntime.GOARCH
-	b := newBlobs("", "")
+	b := newBlobs()
 	const index = "application/vnd.oci.image.index.v1+json"
 	layer := newLayer(t)
 	b.add(layer)
@@ -565,9 +490,8 @@ func TestPull(t *testing.T) {
 	want := b.manifest
 	b.by["index"] = mustJSON(t, map[string]any{"schemaVersion": 2, "mediaType": index, "manifests": []any{foreign, own}})
 	b.by["other"] = mustJSON(t, map[string]any{"schemaVersion": 2, "mediaType": index, "manifests": []any{foreign}})
-	for digest, content := range map[string][]byte{sha(b.by["index"]): b.by["index"], sha(b.by["other"]): b.by["other"]} {
-		b.by[digest] = content
-	}
+	b.add(b.by["index"])
+	b.add(b.by["other"])
 	server := httptest.NewServer(b)
 	defer server.Close()
 	registry := strings.TrimPrefix(server.URL, "http://")
@@ -608,41 +532,3 @@ func TestPull(t *testing.T) {
 	h.still(t, img)
 	h.nothingLeft(t)
 }
-
-// newLayer is a layer with one directory and one file.
-func newLayer(t *testing.T) []byte {
-	t.Helper()
-	return tarFiles(t, "etc/motd", []byte("hello\n"))
-}
-
-// tarFiles makes a tar stream of names and contents.
-func tarFiles(t *testing.T, namesAndContents ...any) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for pair := range slices.Chunk(namesAndContents, 2) {
-		name, _ := pair[0].(string)
-		content, _ := pair[1].([]byte)
-		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.Copy(w, bytes.NewReader(content)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func mustJSON(t *testing.T, v any) []byte {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func sha(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

@@ -94,6 +94,7 @@ func Dial(ctx context.Context, address, namespace string) (_ *Engine, retErr err
 	if namespace == "" {
 		namespace = DefaultNamespace
 	}
+	routeLogs(nil) // what its client logs comes back as errors too
 	// containerd's client would go on trying.
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", strings.TrimPrefix(address, "unix://"))
 	if err != nil {
@@ -132,6 +133,8 @@ func (e *Engine) Version() string { return e.version }
 // call on the client may be under way or follow.
 func (e *Engine) Close() error {
 	if e.server != nil {
+		// A collection that is under way complains of the end.
+		routeLogs(nil)
 		e.server.Stop()
 		return nil
 	}

@@ -1,0 +1,360 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// In synctest's bubbles time passes only when nothing else can, so that a test
+// of half an hour takes no time and no sleep can be too short.
+
+func TestSessionStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{})
+		state := func() State {
+			t.Helper()
+			list, err := m.List(t.Context())
+			if err != nil || len(list) != 1 {
+				t.Fatalf("List() = %v, %v", list, err)
+			}
+			return list[0].State
+		}
+		if got := state(); got != StateActive {
+			t.Errorf("a new session is %s", got)
+		}
+		run := func(name string) <-chan *Outcome {
+			done := make(chan *Outcome, 1)
+			go func() {
+				o, err := m.Execute(t.Context(), info.ID, &Shell{Name: name})
+				if err != nil {
+					t.Error(err)
+				}
+				done <- o
+			}()
+			synctest.Wait()
+			return done
+		}
+		<-run("exit")
+		if got := state(); got != StateIdle {
+			t.Errorf("after a command it is %s", got)
+		}
+		blocked := run("block")
+		if got := state(); got != StateActive {
+			t.Errorf("during a command it is %s", got)
+		}
+		<-run("exit")
+		if got := state(); got != StateActive {
+			t.Errorf("while another command runs it is %s", got)
+		}
+		if list, _ := m.List(t.Context()); list[0].ExecutionCount != 3 {
+			t.Errorf("it counts %d executions of 3", list[0].ExecutionCount)
+		}
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+		if o := <-blocked; o.Result.(*ExecutionResult).EndReason != EndSessionClosed {
+			t.Errorf("the running command ended with %+v", o.Result)
+		}
+		synctest.Wait()
+		if err := m.Close(t.Context(), info.ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("closing it again: %v", err)
+		}
+		if n := host.left(); n != 0 {
+			t.Errorf("%d things are left", n)
+		}
+	})
+}
+
+func TestContainerGoesBeforeItsSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{})
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"delete container", "remove snapshot"}; !slices.Equal(host.calls, want) {
+			t.Errorf("calls %q; want %q", host.calls, want)
+		}
+	})
+}
+
+func TestSessionsExpireWhenIdleAndNotWhileTheyWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{IdleTimeout: 10 * time.Minute, MaxLifetime: time.Hour})
+		alive := func() bool {
+			synctest.Wait()
+			list, _ := m.List(t.Context())
+			return len(list) == 1
+		}
+		time.Sleep(9 * time.Minute)
+		if _, err := m.Execute(t.Context(), info.ID, &Shell{Name: "exit"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(9 * time.Minute)
+		if !alive() {
+			t.Fatal("a command did not move the idle deadline")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = m.Execute(ctx, info.ID, &Shell{Name: "block", Timeout: time.Hour})
+		}()
+		time.Sleep(20 * time.Minute)
+		if !alive() {
+			t.Fatal("it expired while a program ran")
+		}
+		cancel()
+		<-done
+		time.Sleep(10*time.Minute - time.Second)
+		if !alive() {
+			t.Fatal("it expired before its time")
+		}
+		time.Sleep(2 * time.Second)
+		if alive() {
+			t.Error("it did not expire")
+		}
+	})
+}
+
+func TestSessionsExpireAtTheEndOfTheirLifeEvenWhileTheyWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFakeHost().manager(nil)
+		info := create(t, m, CreateRequest{MaxLifetime: time.Hour})
+		started := time.Now()
+		o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", Timeout: 3 * time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := o.Result.(*ExecutionResult); r.EndReason != EndSessionClosed || time.Since(started) != time.Hour {
+			t.Errorf("it ended with %s after %s", r.EndReason, time.Since(started))
+		}
+		synctest.Wait()
+	})
+}
+
+func TestLostContainerClosesItsSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		create(t, m, CreateRequest{})
+		for _, c := range host.containers {
+			_ = c.Kill()
+		}
+		synctest.Wait()
+		if list, _ := m.List(t.Context()); len(list) != 0 || host.left() != 0 {
+			t.Errorf("%d sessions and %d things are left", len(list), host.left())
+		}
+	})
+}
+
+func TestEndsAreTrue(t *testing.T) {
+	for _, tc := range []struct {
+		program string
+		oom     bool
+		timeout time.Duration
+		reason  EndReason
+		signal  string
+		code    int
+		success bool
+	}{
+		{program: "exit", reason: EndExited, success: true},
+		{program: "fail", reason: EndExited, code: 3},
+		{program: "term", reason: EndSignaled, signal: "SIGTERM", code: 143},
+		{program: "kill -9", reason: EndSignaled, signal: "SIGKILL", code: 137},
+		{program: "kill -9", oom: true, reason: EndOOM, signal: "SIGKILL", code: 137},
+		{program: "exit", oom: true, reason: EndExited, success: true}, // a child of it was killed
+		{program: "block", timeout: time.Second, reason: EndTimeout, signal: "SIGKILL", code: 137},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			host := newFakeHost()
+			m := host.manager(nil)
+			info := create(t, m, CreateRequest{})
+			if tc.oom {
+				for _, c := range host.containers {
+					c.oomKills = 1
+				}
+			}
+			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: tc.program, Timeout: tc.timeout})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := o.Result.(*ExecutionResult)
+			if r.EndReason != tc.reason || r.Signal != tc.signal || r.ExitCode != tc.code || o.Success != tc.success {
+				t.Errorf("%+v: ended with %+v, success %v", tc, r, o.Success)
+			}
+			if (o.Error == "") != tc.success || string(r.Stdout) != "out" || string(r.Stderr) != "err" {
+				t.Errorf("%+v: error %q, stdout %q, stderr %q", tc, o.Error, r.Stdout, r.Stderr)
+			}
+			if err := m.Close(t.Context(), info.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{Env: map[string]string{"A": "session", "B": "session"}})
+		if _, err := m.Execute(t.Context(), info.ID, &Shell{Name: "exit", Env: map[string]string{"B": "command"}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range host.containers {
+			want := []string{"A=session", "B=command", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox"}
+			if got := c.started[0].Env; !slices.Equal(got, want) {
+				t.Errorf("environment %q; want %q", got, want)
+			}
+		}
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestBadRequestsNameTheirField(t *testing.T) {
+	m := newFakeHost().manager(nil)
+	for field, req := range map[string]CreateRequest{
+		"memoryLimitMB":      {Limits: Limits{MemoryBytes: 1}},
+		"cpuLimit":           {Limits: Limits{CPUs: math.NaN()}},
+		"pidsLimit":          {Limits: Limits{Pids: 1 << 40}},
+		"idleTimeoutMinutes": {IdleTimeout: -1},
+		"maxLifetimeMinutes": {MaxLifetime: math.MaxInt64},
+		"env":                {Env: map[string]string{"": "x"}},
+	} {
+		req.Language = "python"
+		_, err := m.Create(t.Context(), req)
+		invalid := (*InvalidError)(nil)
+		if !errors.As(err, &invalid) || invalid.Field != field || !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%+v: %v; want an invalid %s", req, err, field)
+		}
+	}
+	if _, err := m.Create(t.Context(), CreateRequest{Language: "cobol"}); !errors.Is(err, ErrLanguage) || !strings.Contains(err.Error(), "python") {
+		t.Errorf("unknown language: %v", err)
+	}
+	if _, err := m.Create(t.Context(), CreateRequest{Language: "go"}); !errors.Is(err, ErrLanguage) {
+		t.Errorf("language without an image: %v", err)
+	}
+}
+
+func TestSessionLimitCountsThoseThatAreBeingMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFakeHost().manager(func(o *Options) { o.MaxSessions = 2 })
+		first := create(t, m, CreateRequest{})
+		create(t, m, CreateRequest{})
+		_, err := m.Create(t.Context(), CreateRequest{Language: "python"})
+		limit := (*LimitError)(nil)
+		if !errors.As(err, &limit) || limit.RetryAfter == 0 || !errdefs.IsResourceExhausted(err) {
+			t.Fatalf("a third session: %v", err)
+		}
+		if err := m.Close(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		create(t, m, CreateRequest{})
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestFailedCreateLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		host.createErr = errors.New("no")
+		m := host.manager(func(o *Options) { o.MaxSessions = 1 })
+		for range 3 { // nor does it take a place
+			if _, err := m.Create(t.Context(), CreateRequest{Language: "python"}); !errors.Is(err, host.createErr) {
+				t.Fatal(err)
+			}
+		}
+		if n := host.left(); n != 0 {
+			t.Errorf("%d things are left", n)
+		}
+	})
+}
+
+func TestRemovalIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{})
+		host.deleteErrs = []error{errors.New("busy"), errors.New("busy")}
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+		if n := host.left(); n != 0 {
+			t.Errorf("%d things are left", n)
+		}
+	})
+}
+
+func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newFakeHost()
+		m := host.manager(nil)
+		info := create(t, m, CreateRequest{})
+		reason := make(chan EndReason, 1)
+		go func() {
+			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", Timeout: time.Hour})
+			if err != nil {
+				t.Error(err)
+			}
+			reason <- o.Result.(*ExecutionResult).EndReason
+		}()
+		synctest.Wait()
+		started := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := m.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-reason; got != EndSessionClosed || time.Since(started) != time.Minute {
+			t.Errorf("the running program ended with %s after %s", got, time.Since(started))
+		}
+		if n := host.left(); n != 0 {
+			t.Errorf("%d things are left", n)
+		}
+		if _, err := m.Create(t.Context(), CreateRequest{Language: "python"}); !errors.Is(err, ErrShutdown) {
+			t.Errorf("a create after it: %v", err)
+		}
+	})
+}
+
+func TestRecoverRemovesWhatAnEarlierManagerLeft(t *testing.T) {
+	host := newFakeHost()
+	host.snapshots["cb-old"], host.containers["cb-old"] = "chain", &fakeContainer{}
+	n, err := host.manager(nil).Recover(t.Context())
+	if err != nil || n != 1 || host.left() != 0 {
+		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.left())
+	}
+}
+
+func TestIDsCannotBeGuessedFromOneAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newFakeHost().manager(nil)
+		a, b := create(t, m, CreateRequest{}), create(t, m, CreateRequest{})
+		// 26 letters of base32 are 130 bits. The container's id is seen by
+		// everyone on the host, in the arguments of its shim.
+		if a.ID == b.ID || len(a.ID) < 26 || strings.Contains(a.ContainerID, a.ID) {
+			t.Errorf("ids %q and %q, container %q", a.ID, b.ID, a.ContainerID)
+		}
+		if err := m.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,261 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
+	"codebeaker/images"
+	"codebeaker/rpc"
+	"codebeaker/runtime"
+	"codebeaker/runtime/engine"
+	"codebeaker/runtime/shim"
+	"codebeaker/session"
+	"codebeaker/snapshot"
+)
+
+const leakCycles = 200
+
+// census counts everything that a session may leave behind.
+type census struct {
+	shims, mounts, cgroups, snapshots, snapshotDirs, leases, containers, fifos, goroutines, files int
+}
+
+// stack is a whole server in this process, so that its goroutines and files
+// can be counted.
+type stack struct {
+	server
+	engine *engine.Engine
+}
+
+func newStack(t *testing.T) *stack {
+	t.Helper()
+	s, err := newServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(s.dir) })
+	st := &stack{server: server{dir: s.dir, root: s.root, state: s.state}}
+	lock, err := engine.Acquire(st.root, "a test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Release() })
+	ctx := context.WithoutCancel(t.Context())
+	if st.engine, err = engine.Open(ctx, engine.Options{Root: st.root, State: st.state}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := st.engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	client := st.engine.Client()
+	store := images.NewStore(client, images.Options{BuildDir: filepath.Join(st.root, "build")})
+	archive, err := os.Open(busyboxArchive(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	if _, err := store.Import(ctx, "python", archive, nil); err != nil {
+		t.Fatal(err)
+	}
+	agent := filepath.Join(st.dir, "agent")
+	program, err := os.ReadFile(binary("codebeaker-agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(agent, program, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, err := runtime.New(runtime.Options{
+		Client:       client,
+		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}},
+		AgentPath:    agent,
+		StateDir:     filepath.Join(st.state, "fifo"),
+		CgroupParent: st.cgroup(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := containers.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	snaps, err := snapshot.NewStore(ctx, client, "overlayfs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager := session.New(session.Options{
+		Images: store, Snapshots: snaps, Containers: session.ContainersOf(containers),
+		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	front := rpc.New(rpc.Options{Sessions: manager})
+	web := httptest.NewServer(front.Handler())
+	st.base = web.URL
+	st.url = "ws" + strings.TrimPrefix(web.URL, "http") + rpc.Path
+	t.Cleanup(func() {
+		if err := errors.Join(front.Shutdown(ctx), manager.Shutdown(ctx)); err != nil {
+			t.Error(err)
+		}
+		web.Close()
+	})
+	return st
+}
+
+func (st *stack) count(ctx context.Context) (census, error) {
+	var c census
+	left, err := st.remains()
+	if err != nil {
+		return c, err
+	}
+	for _, l := range left {
+		switch {
+		case strings.HasPrefix(l, "mount "):
+			c.mounts++
+		case strings.HasPrefix(l, "process "):
+			c.shims++
+		case strings.HasPrefix(l, st.state+"/fifo/"):
+			c.fifos++
+		}
+	}
+	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(path, st.cgroup()+"/") {
+			c.cgroups++
+		}
+		return nil // groups of others come and go
+	})
+	if err != nil {
+		return c, err
+	}
+	client := st.engine.Client()
+	ctx = namespaces.WithNamespace(ctx, client.DefaultNamespace())
+	err = client.SnapshotService("overlayfs").Walk(ctx, func(context.Context, snapshots.Info) error {
+		c.snapshots++
+		return nil
+	})
+	if err != nil {
+		return c, err
+	}
+	dirs, err := filepath.Glob(st.root + "/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/*")
+	if err != nil {
+		return c, err
+	}
+	c.snapshotDirs = len(dirs)
+	var ls []leases.Lease
+	if ls, err = client.LeasesService().List(ctx); err != nil {
+		return c, err
+	}
+	c.leases = len(ls)
+	containers, err := client.ContainerService().List(ctx)
+	if err != nil {
+		return c, err
+	}
+	c.containers = len(containers)
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return c, err
+	}
+	c.files, c.goroutines = len(files), goruntime.NumGoroutine()
+	return c, nil
+}
+
+// cycle creates a session, uses it and closes it. Some clients vanish in the
+// middle of a command, which another then finds running and closes.
+func (st *stack) cycle(t *testing.T, vanish bool) {
+	b := st.session(t, nil)
+	defer b.c.Close()
+	if o, err := b.try(object{"type": "write_file", "path": "x", "content": "20"}); err != nil || !o.Success {
+		t.Errorf("write_file: %+v, %v", o, err)
+	}
+	if o, err := b.try(object{"type": "execute_shell", "commandName": "cat", "args": []string{"x"}}); err != nil || o.Result.Stdout != "20" {
+		t.Errorf("execute_shell: %+v, %v", o, err)
+	}
+	if vanish {
+		lost := &sandbox{t: t, c: st.dial(t), id: b.id}
+		go func() {
+			_, _ = lost.try(object{"type": "execute_shell", "commandName": "sh", "args": []string{"-c", "touch started; (sleep 1000 &); sleep 1000"}})
+		}()
+		eventually(t, func() error {
+			_, err := b.try(object{"type": "read_file", "path": "started"})
+			return err
+		})
+		lost.c.Close()
+	}
+	b.close()
+}
+
+func TestSessionsLeaveNothingBehind(t *testing.T) {
+	st := newStack(t)
+	st.cycle(t, true) // what is made once and kept
+	var before census
+	eventually(t, func() error {
+		c, err := st.count(t.Context())
+		if err == nil && c.containers+c.cgroups+c.fifos+c.shims+c.mounts > 0 {
+			err = fmt.Errorf("the first session left %+v", c)
+		}
+		before = c
+		return err
+	})
+	started := time.Now()
+	var durations []time.Duration
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range 4 {
+		workers.Go(func() {
+			for n := range next {
+				began := time.Now()
+				st.cycle(t, n%20 == 0)
+				mu.Lock()
+				durations = append(durations, time.Since(began))
+				mu.Unlock()
+			}
+		})
+	}
+	for n := range leakCycles {
+		next <- n
+	}
+	close(next)
+	workers.Wait()
+	slices.Sort(durations)
+	t.Logf("%d cycles in %s; one took %s (p50), %s (p99)", leakCycles, time.Since(started).Round(time.Millisecond),
+		durations[len(durations)/2].Round(time.Millisecond), durations[len(durations)*99/100].Round(time.Millisecond))
+	eventually(t, func() error {
+		after, err := st.count(t.Context())
+		if err != nil {
+			return err
+		}
+		// The Go runtime's and HTTP's own come and go; a leak of one a cycle would
+		// be two hundred.
+		const own = 5
+		if after.goroutines > before.goroutines+own || after.files > before.files+own {
+			return fmt.Errorf("before %+v, after %+v", before, after)
+		}
+		after.goroutines, after.files = before.goroutines, before.files
+		if after != before {
+			return fmt.Errorf("before %+v, after %+v", before, after)
+		}
+		return nil
+	})
+}
