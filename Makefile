@@ -36,7 +36,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .PHONY: build deps deps-test run test vet race fuzz lint fmt clean need-root
 
 build:
-	@$(GO) build -ldflags '-X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
+	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
 	@$(GO) build -ldflags '-s -w' -o bin/codebeaker-agent ./cmd/codebeaker-agent
 	@CGO_ENABLED=1 $(GO) build $(RUNC_FLAGS) -o bin/runc github.com/opencontainers/runc
 

@@ -38,7 +38,7 @@ func newBuildDir(parent string) (_ *buildDir, retErr error) {
 	id := buildPrefix + strings.ToLower(rand.Text()[:12])
 	d := &buildDir{id: id, path: filepath.Join(parent, id)}
 	// Others may pass through, because apt downloads as a user of its own.
-	if err := os.Mkdir(d.path, 0o711); err != nil { //nolint:gosec // see above
+	if err := os.Mkdir(d.path, 0o711); err != nil {
 		return nil, fmt.Errorf("make build directory: %w", err)
 	}
 	defer func() {
@@ -111,7 +111,7 @@ func removeIfStale(dir string) (_ bool, retErr error) {
 // lockParent makes the directory of all builds and locks it against others who
 // add or remove build directories. It is held for as long as that takes.
 func lockParent(parent string) (unlock func(), err error) {
-	if err := os.MkdirAll(parent, 0o711); err != nil { //nolint:gosec // as build directories
+	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return nil, fmt.Errorf("make directory for builds: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(parent, lockName), os.O_CREATE|os.O_RDWR, 0o600)

@@ -19,8 +19,12 @@ group_packages() {
     build) printf '%s\n' make gcc libc6-dev libseccomp-dev pkg-config ca-certificates ;;
     # What builds language images.
     run) printf '%s\n' mmdebstrap debian-archive-keyring ca-certificates ;;
-    # What the tests speak to the server with, beside Go.
-    test) printf '%s\n' nodejs node-ws ;;
+    # What the tests speak to the server with, beside Go, and what their small
+    # image holds. Node.js from elsewhere may bring its own npm.
+    test)
+      printf '%s\n' busybox-static nodejs
+      command -v npm >/dev/null || printf 'npm\n'
+      ;;
     *) die "unknown group $1: it is one of build, run, test" ;;
   esac
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
-	"github.com/opencontainers/runtime-spec/specs-go"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 const (

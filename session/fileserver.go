@@ -42,11 +42,9 @@ func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration
 	case err = <-done:
 	case <-ctx.Done():
 		// The caller's time is over. Killing the helper ends f.
-		err = errors.Join(ctx.Err(), process.Kill())
-		<-done
+		err = errors.Join(ctx.Err(), process.Kill(), <-done)
 	case <-s.closing:
-		err = errors.Join(ErrClosed, process.Kill())
-		<-done
+		err = errors.Join(ErrClosed, process.Kill(), <-done)
 	}
 	if errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
@@ -86,11 +84,9 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*sftp.Client, Proces
 	select {
 	case err = <-opened:
 	case <-ctx.Done():
-		err = errors.Join(ctx.Err(), process.Kill())
-		<-opened
+		err = errors.Join(ctx.Err(), process.Kill(), <-opened)
 	case <-s.closing:
-		err = errors.Join(ErrClosed, process.Kill())
-		<-opened
+		err = errors.Join(ErrClosed, process.Kill(), <-opened)
 	}
 	if err != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"testing"
@@ -20,9 +21,13 @@ var busyboxApplets = []string{"sh", "cat", "dd", "echo", "env", "false", "grep",
 // that every test may import it. It stands for an image that a user brings.
 func busyboxArchive(t *testing.T) string {
 	t.Helper()
-	program, err := os.ReadFile("/bin/busybox")
+	path, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Fatalf("%v (run make deps-test)", err)
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/base64"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,9 +14,7 @@ func TestFileCommands(t *testing.T) {
 	write := func(path, content string, more object) {
 		t.Helper()
 		command := object{"type": "write_file", "path": path, "content": content}
-		for k, v := range more {
-			command[k] = v
-		}
+		maps.Copy(command, more)
 		if o := b.do(command); !o.Success || o.Result.Path != path {
 			t.Errorf("write_file %s: %+v", path, o)
 		}
@@ -23,9 +22,7 @@ func TestFileCommands(t *testing.T) {
 	read := func(path string, more object) shellResult {
 		t.Helper()
 		command := object{"type": "read_file", "path": path}
-		for k, v := range more {
-			command[k] = v
-		}
+		maps.Copy(command, more)
 		return b.do(command).Result
 	}
 	write("deep/er/file", "one", nil) // parents are created

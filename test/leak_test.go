@@ -183,6 +183,7 @@ func (st *stack) count(ctx context.Context) (census, error) {
 // cycle creates a session, uses it and closes it. Some clients vanish in the
 // middle of a command, which another then finds running and closes.
 func (st *stack) cycle(t *testing.T, vanish bool) {
+	t.Helper()
 	b := st.session(t, nil)
 	defer b.c.Close()
 	if o, err := b.try(object{"type": "write_file", "path": "x", "content": "20"}); err != nil || !o.Success {

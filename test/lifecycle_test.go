@@ -182,12 +182,12 @@ func TestLostSessionIsClosed(t *testing.T) {
 		t.Fatal("no cgroup.kill was found")
 	}
 	eventually(t, func() error {
-		_, err := b.try(object{"type": "execute_shell", "commandName": "true"})
+		o, err := b.try(object{"type": "execute_shell", "commandName": "true"})
 		no := (*client.Error)(nil)
 		if errors.As(err, &no) && no.Code == -32001 {
 			return nil
 		}
-		return fmt.Errorf("a command was answered with %v", err)
+		return errors.Join(fmt.Errorf("a command was answered with %+v", o), err)
 	})
 }
 
@@ -196,7 +196,7 @@ func TestSessionsRunOnAnotherContainerd(t *testing.T) {
 	other := busybox(t)
 	s := unstarted(t)
 	socket := filepath.Join(other.state, "containerd.sock")
-	if err := other.images("import", "--namespace", "second", "python", busyboxArchive(t)); err != nil {
+	if err := other.images(t.Context(), "import", "--namespace", "second", "python", busyboxArchive(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.start("--containerd", socket, "--namespace", "second"); err != nil {

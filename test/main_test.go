@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	// An in-process engine starts shims by running this binary.
 	if shim.IsInvocation(os.Args[1:]) {
-		shim.RunStock(context.Background())
+		shim.RunStock(context.Background()) //nolint:forbidigo // a process of its own
 		return
 	}
 	os.Exit(runTests(m))
@@ -36,14 +36,14 @@ func runTests(m *testing.M) int {
 
 func prepare() error {
 	if os.Geteuid() != 0 {
-		return errors.New("they make containers and need root; run make test as root, or the unit tests alone with go test ./...")
+		return errors.New("they make containers and need root: run make test as root (without, it runs the unit tests alone)")
 	}
 	for _, name := range []string{"codebeaker", "codebeaker-agent", "runc"} {
 		if _, err := os.Stat(binary(name)); err != nil {
 			return fmt.Errorf("%w (run make build)", err)
 		}
 	}
-	for _, name := range []string{"mmdebstrap", "node", "npm"} {
+	for _, name := range []string{"mmdebstrap", "busybox", "node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("%w (run make deps-test)", err)
 		}

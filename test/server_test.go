@@ -157,8 +157,8 @@ func command(ctx context.Context, stdin string, args ...string) (stdout, stderr 
 }
 
 // images runs a codebeaker images command on the server's root.
-func (s *server) images(args ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+func (s *server) images(ctx context.Context, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	_, stderr, code, err := command(ctx, "", append(append([]string{"images"}, s.hostArgs()...), args...)...)
 	if err == nil && code != 0 {
@@ -184,7 +184,7 @@ func (sh *sharedServer) close() error {
 }
 
 // python returns the shared server, which has a Python image.
-func python(t *testing.T) *server {
+func python(t testing.TB) *server {
 	t.Helper()
 	shared.once.Do(func() {
 		if shared.s, shared.err = newServer(); shared.err != nil {
@@ -194,7 +194,7 @@ func python(t *testing.T) *server {
 			return
 		}
 		// While it runs: it has to see the new image.
-		shared.err = shared.s.images("build", "python")
+		shared.err = shared.s.images(t.Context(), "build", "python")
 	})
 	if shared.err != nil {
 		t.Fatalf("start the shared server: %v", shared.err)
@@ -227,14 +227,14 @@ func unstarted(t *testing.T) *server {
 		}
 	})
 	logOnFailure(t, s)
-	if err := s.images("import", "python", busyboxArchive(t)); err != nil {
+	if err := s.images(t.Context(), "import", "python", busyboxArchive(t)); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
 // logOnFailure shows what the server logged from now on, where the test fails.
-func logOnFailure(t *testing.T, s *server) {
+func logOnFailure(t testing.TB, s *server) {
 	t.Helper()
 	from := len(s.logged())
 	t.Cleanup(func() {
@@ -245,7 +245,7 @@ func logOnFailure(t *testing.T, s *server) {
 }
 
 // dial connects to the server until the test ends.
-func (s *server) dial(t *testing.T) *client.Client {
+func (s *server) dial(t testing.TB) *client.Client {
 	t.Helper()
 	c, err := client.Dial(t.Context(), s.url)
 	if err != nil {

@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -59,9 +60,7 @@ func (s *server) session(t *testing.T, params object) *sandbox {
 	t.Helper()
 	b := &sandbox{t: t, c: s.dial(t)}
 	all := object{"language": "python"}
-	for k, v := range params {
-		all[k] = v
-	}
+	maps.Copy(all, params)
 	if err := b.c.Call(t.Context(), "session.create", all, &b.info); err != nil {
 		t.Fatalf("create session: %v", err)
 	}

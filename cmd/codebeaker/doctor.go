@@ -39,7 +39,7 @@ running. The exit code is 1 where anything fails.`,
 				}
 			}
 			if failed {
-				return exitCode(1)
+				return exitError(1)
 			}
 			return nil
 		},

@@ -228,7 +228,11 @@ func installAgent(cfg *config) (_ string, retErr error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(out.Name()) // until it is renamed
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, os.Remove(out.Name()))
+		}
+	}()
 	_, err = io.Copy(out, in)
 	if err = errors.Join(err, out.Chmod(0o711), out.Close()); err != nil {
 		return "", err

@@ -19,7 +19,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // the linker sets variables
+var version = "dev"
 
 func main() {
 	if shim.IsInvocation(os.Args[1:]) {
@@ -38,8 +38,8 @@ func run() int {
 
 	root := newRootCommand()
 	if err := root.ExecuteContext(ctx); err != nil {
-		if code := (exitCode)(0); errors.As(err, &code) {
-			return int(code)
+		if exit, ok := errors.AsType[exitError](err); ok {
+			return int(exit)
 		}
 		fmt.Fprintf(os.Stderr, "codebeaker: %v\n", err)
 		return 1
@@ -47,10 +47,10 @@ func run() int {
 	return 0
 }
 
-// exitCode is an error that only says how the process exits.
-type exitCode int
+// exitError is an error that only says how the process exits.
+type exitError int
 
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{

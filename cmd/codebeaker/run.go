@@ -96,7 +96,7 @@ type program struct {
 
 // execution is the part of an answer to session.execute that is shown.
 type execution struct {
-	ExitCode       int    `json:"exitCode"`
+	ExitCode       int    `json:"exitError"`
 	Stdout         string `json:"stdout"`
 	Stderr         string `json:"stderr"`
 	StdoutEncoding string `json:"stdoutEncoding"`
@@ -112,7 +112,7 @@ type execution struct {
 type timings struct{ create, write, run, close time.Duration }
 
 // runOn runs the program on the server at url and prints what it printed. A
-// program that fails is an exitCode.
+// program that fails is an exitError.
 func (p program) runOn(ctx context.Context, url string, stdout, stderr io.Writer) error {
 	e, message, _, err := p.execute(ctx, url)
 	if err != nil {
@@ -125,7 +125,7 @@ func (p program) runOn(ctx context.Context, url string, stdout, stderr io.Writer
 		fmt.Fprintf(stderr, "codebeaker: %s\n", message)
 	}
 	if e.ExitCode != 0 {
-		return exitCode(e.ExitCode)
+		return exitError(e.ExitCode)
 	}
 	return nil
 }

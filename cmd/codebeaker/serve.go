@@ -60,6 +60,11 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx 
 	if err != nil {
 		return err
 	}
+	for _, f := range examine(ctx, cfg) {
+		if f.level != levelOK {
+			log.WarnContext(ctx, "this host: "+f.text, "subject", f.subject, "level", f.level)
+		}
+	}
 	log.InfoContext(ctx, "serving", "url", s.url(), "root", cfg.Root, "containerd", s.host.engine.Version(), "version", version)
 	// A supervisor that is not there is no error.
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {

@@ -59,6 +59,9 @@ type response struct {
 // Dial connects to the server at url, such as "ws://127.0.0.1:5000/ws/jsonrpc".
 func Dial(ctx context.Context, url string) (*Client, error) {
 	conn, resp, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
+	if resp != nil {
+		defer resp.Body.Close()
+	}
 	if err != nil {
 		if resp != nil {
 			err = fmt.Errorf("%w: %s", err, resp.Status)

@@ -207,7 +207,7 @@ func within(text string, unified bool, path string) bool {
 
 func fields(s string) map[string]bool {
 	set := map[string]bool{}
-	for _, f := range strings.Fields(s) {
+	for f := range strings.FieldsSeq(s) {
 		set[f] = true
 	}
 	return set

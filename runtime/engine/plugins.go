@@ -1,18 +1,15 @@
 package engine
 
 import (
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/plugins"
-	"github.com/containerd/plugin"
-	"github.com/containerd/plugin/registry"
-
 	// The parts of containerd that a host for sandboxes needs. What is not
 	// here (CRI, NRI, CNI, metrics and debug servers, other snapshotters) is
 	// code that cannot be reached.
 	_ "github.com/containerd/containerd/api/types/runc/options"
+	containerd "github.com/containerd/containerd/v2/client"
 	_ "github.com/containerd/containerd/v2/core/metrics/cgroups"
 	_ "github.com/containerd/containerd/v2/core/metrics/cgroups/v2"
 	_ "github.com/containerd/containerd/v2/core/runtime/v2"
+	"github.com/containerd/containerd/v2/plugins"
 	_ "github.com/containerd/containerd/v2/plugins/content/local/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/diff/walking/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/events"
@@ -43,6 +40,8 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/overlay/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/streaming"
 	_ "github.com/containerd/containerd/v2/plugins/transfer"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
 )
 
 const (
@@ -60,7 +59,7 @@ type clientSink struct {
 
 type clientSinkKey struct{}
 
-func init() {
+func init() { //nolint:gochecknoinits // the registry of containerd's plugins is filled so
 	registry.Register(&plugin.Registration{
 		Type: clientPluginType,
 		ID:   clientPluginID,
