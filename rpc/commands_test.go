@@ -168,7 +168,7 @@ func TestWireTime(t *testing.T) {
 }
 
 func TestEncodeResultRefusesWhatJSONDoesNotHave(t *testing.T) {
-	if _, err := encodeResult(nullID, math.NaN()); err == nil {
+	if _, err := encodeResult(nullID(), math.NaN()); err == nil {
 		t.Error("NaN was encoded")
 	}
 }

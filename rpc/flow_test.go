@@ -324,7 +324,7 @@ func TestStateOfALostConnectionHoldsNoReplies(t *testing.T) {
 	st := &state{maxRequests: 10, maxBytes: 100, maxQueued: 10, queues: map[string][]*call{}}
 	take := func(sessionID string) *call {
 		f := &frame{size: 50, responses: make([][]byte, 1)}
-		c := &call{frame: f, session: sessionID, request: request{id: nullID}}
+		c := &call{frame: f, session: sessionID, request: request{id: nullID()}}
 		st.take(f, []*call{c})
 		return c
 	}

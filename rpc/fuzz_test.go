@@ -69,7 +69,7 @@ func checkEntry(t *testing.T, element json.RawMessage, e entry) {
 	if e.err == nil && !bytes.Equal(e.id, fields["id"]) {
 		t.Fatalf("id %s came back as %s", fields["id"], e.id)
 	}
-	if e.err != nil && !bytes.Equal(e.id, nullID) && !bytes.Equal(e.id, fields["id"]) {
+	if e.err != nil && !bytes.Equal(e.id, nullID()) && !bytes.Equal(e.id, fields["id"]) {
 		t.Fatalf("id %s came back as %s with an error", fields["id"], e.id)
 	}
 	if e.err == nil {

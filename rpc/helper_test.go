@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -99,15 +101,36 @@ func (f *fakeSessions) Languages(ctx context.Context) ([]session.Language, error
 	return []session.Language{{Name: "python", Aliases: []string{"py"}, Version: "3.13", Image: "img", Ready: true}}, nil
 }
 
-// testServer is a Server on a loopback port.
+// testServer is a Server on a loopback port or on pipes.
 type testServer struct {
 	*Server
-	http *httptest.Server
-	logs *logBuffer
+	http   *httptest.Server
+	dialer websocket.Dialer
+	logs   *logBuffer
 }
 
-// startServer starts a Server and shuts it down, completely, after the test.
+// startServer starts a Server on a loopback port.
 func startServer(t *testing.T, opts Options) *testServer {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startServerOn(t, listener, opts)
+}
+
+// startServerOnPipes starts a Server for tests in a synctest bubble: of what
+// they do nothing depends on how fast the machine is.
+func startServerOnPipes(t *testing.T, opts Options) *testServer {
+	t.Helper()
+	pipes := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	s := startServerOn(t, pipes, opts)
+	s.dialer.NetDialContext = pipes.dial
+	return s
+}
+
+// startServerOn starts a Server and shuts it down, completely, after the test.
+func startServerOn(t *testing.T, listener net.Listener, opts Options) *testServer {
 	t.Helper()
 	if opts.Sessions == nil {
 		opts.Sessions = &fakeSessions{}
@@ -120,7 +143,8 @@ func startServer(t *testing.T, opts Options) *testServer {
 	s := &testServer{Server: New(opts), logs: logs}
 	s.started = created
 	s.now = func() time.Time { return created.Add(18 * time.Minute) }
-	s.http = httptest.NewServer(s.Handler())
+	s.http = &httptest.Server{Listener: listener, Config: &http.Server{Handler: s.Handler()}}
+	s.http.Start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
@@ -145,7 +169,7 @@ type client struct {
 
 func (s *testServer) dial(t *testing.T) *client {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.DialContext(t.Context(), s.url(), nil)
+	ws, _, err := s.dialer.DialContext(t.Context(), s.url(), nil)
 	if err != nil {
 		t.Fatalf("dial: %v", err)
 	}
@@ -155,6 +179,7 @@ func (s *testServer) dial(t *testing.T) *client {
 
 func (c *client) send(text string) {
 	c.t.Helper()
+	_ = c.SetWriteDeadline(time.Now().Add(patience))
 	if err := c.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 		c.t.Fatalf("send: %v", err)
 	}
@@ -253,6 +278,38 @@ func (s *testServer) connections() int {
 	defer s.mu.Unlock()
 	return s.places
 }
+
+// pipeListener listens for connections that no kernel buffers.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	near, far := net.Pipe()
+	select {
+	case l.conns <- far:
+		return near, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	closeOnce(l.closed)
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 type logBuffer struct {
 	mu sync.Mutex

@@ -29,8 +29,8 @@ type request struct {
 	params json.RawMessage
 }
 
-// nullID is the id of a response to what had no id that could be read.
-var nullID = json.RawMessage("null")
+// nullID() is the id of a response to what had no id that could be read.
+func nullID() json.RawMessage { return json.RawMessage("null") }
 
 // decodeMessage reads a message strictly by the JSON-RPC 2.0 specification,
 // but for params that are null, which count as absent, since serializers write
@@ -64,7 +64,7 @@ func decodeMessage(text []byte, maxBatch int) message {
 // refused is a message that is answered with one error.
 func refused(code int, format string, args ...any) message {
 	return message{entries: []entry{{
-		request: request{id: nullID},
+		request: request{id: nullID()},
 		err:     &wireError{Code: code, Message: fmt.Sprintf(format, args...)},
 	}}}
 }
@@ -118,7 +118,7 @@ func decodeRequest(value []byte) entry {
 
 func invalidRequest(id []byte, format string, args ...any) entry {
 	if id == nil {
-		id = nullID
+		id = nullID()
 	}
 	return entry{
 		request: request{id: id},
@@ -134,7 +134,7 @@ func isID(value []byte) bool {
 	case "a string", "null":
 		return true
 	case "a number":
-		return bytes.IndexAny(value, ".eE") < 0
+		return !bytes.ContainsAny(value, ".eE")
 	default:
 		return false
 	}

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"codebeaker/session"
 )
 
 const listRequest = `{"jsonrpc":"2.0","id":1,"method":"session.list"}`
@@ -137,51 +134,6 @@ func TestPingIsAnswered(t *testing.T) {
 	}
 }
 
-func TestClientThatAnswersPingsStays(t *testing.T) {
-	s := startServer(t, Options{PingInterval: 100 * time.Millisecond})
-	c := s.dial(t)
-	pings := 0
-	answer := c.PingHandler()
-	c.SetPingHandler(func(data string) error {
-		if pings++; pings == 6 { // twice as long as a dead client lives
-			c.send(listRequest)
-		}
-		return answer(data)
-	})
-	if r := c.receiveResponse(); r.Error != nil {
-		t.Errorf("got %v", r.Error)
-	}
-}
-
-func TestClientThatTakesRepliesStays(t *testing.T) {
-	pace := time.NewTicker(20 * time.Millisecond)
-	defer pace.Stop()
-	s := startServer(t, Options{PingInterval: 100 * time.Millisecond, Sessions: &fakeSessions{
-		execute: func(_ context.Context, _ string, cmd session.Command) (*session.Outcome, error) {
-			<-pace.C
-			return fakeOutcome(cmd), nil
-		},
-	}})
-	c := s.dial(t)
-	c.SetPingHandler(func(string) error { return nil }) // as if it were far behind
-	const number = 30                                   // twice as long as a dead client lives
-	for range number {
-		c.send(shell("x", "A", "x"))
-	}
-	for range number {
-		c.wantID("x")
-	}
-}
-
-func TestDeadClientVanishes(t *testing.T) {
-	s := startServer(t, Options{PingInterval: 20 * time.Millisecond})
-	s.dial(t) // reads nothing, so answers nothing
-	eventually(t, "the connection is gone", func() bool { return s.connections() == 0 })
-	if strings.Contains(s.logs.String(), "protocol") {
-		t.Error("the log blames the protocol")
-	}
-}
-
 func TestOrigin(t *testing.T) {
 	for _, test := range []struct {
 		allowed []string
@@ -286,49 +238,6 @@ func TestHTTP(t *testing.T) {
 	}
 	if w := do("GET", "/health/ready"); w.Code != 503 {
 		t.Errorf("after Shutdown: got %d, want 503", w.Code)
-	}
-}
-
-// TestSlowNetworkIsNoDeadClient proves that the deadlines are about progress:
-// the reply takes many times WriteTimeout and the idle time as a whole.
-func TestSlowNetworkIsNoDeadClient(t *testing.T) {
-	near, far := net.Pipe()
-	defer far.Close()
-	l := &link{Conn: near, idle: 50 * time.Millisecond, write: 50 * time.Millisecond}
-	defer l.Close()
-	readEnded := make(chan error, 1)
-	go func() {
-		_, err := l.Read(make([]byte, 1))
-		readEnded <- err
-	}()
-	const pieces = 20
-	written := make(chan error, 1)
-	go func() {
-		_, err := l.Write(make([]byte, pieces*writePiece))
-		written <- err
-	}()
-	pace := time.NewTicker(20 * time.Millisecond)
-	defer pace.Stop()
-	for range pieces {
-		<-pace.C
-		if _, err := io.ReadFull(far, make([]byte, writePiece)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := receiveFrom(t, "write ends", written); err != nil {
-		t.Errorf("Write: %v", err)
-	}
-	select {
-	case err := <-readEnded:
-		t.Errorf("Read ended while writing went on: %v", err)
-	default:
-	}
-	var timeout net.Error
-	if err := receiveFrom(t, "read ends", readEnded); !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("Read: got %v, want a timeout when nothing moves", err)
-	}
-	if _, err := l.Write(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
-		t.Errorf("Write: got %v, want a timeout when nobody reads", err)
 	}
 }
 

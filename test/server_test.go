@@ -184,8 +184,8 @@ func (sh *sharedServer) close() error {
 }
 
 // python returns the shared server, which has a Python image.
-func python(t testing.TB) *server {
-	t.Helper()
+func python(tb testing.TB) *server {
+	tb.Helper()
 	shared.once.Do(func() {
 		if shared.s, shared.err = newServer(); shared.err != nil {
 			return
@@ -194,12 +194,12 @@ func python(t testing.TB) *server {
 			return
 		}
 		// While it runs: it has to see the new image.
-		shared.err = shared.s.images(t.Context(), "build", "python")
+		shared.err = shared.s.images(tb.Context(), "build", "python")
 	})
 	if shared.err != nil {
-		t.Fatalf("start the shared server: %v", shared.err)
+		tb.Fatalf("start the shared server: %v", shared.err)
 	}
-	logOnFailure(t, shared.s)
+	logOnFailure(tb, shared.s)
 	return shared.s
 }
 
@@ -234,24 +234,24 @@ func unstarted(t *testing.T) *server {
 }
 
 // logOnFailure shows what the server logged from now on, where the test fails.
-func logOnFailure(t testing.TB, s *server) {
-	t.Helper()
+func logOnFailure(tb testing.TB, s *server) {
+	tb.Helper()
 	from := len(s.logged())
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("server log:\n%s", s.logged()[from:])
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("server log:\n%s", s.logged()[from:])
 		}
 	})
 }
 
 // dial connects to the server until the test ends.
-func (s *server) dial(t testing.TB) *client.Client {
-	t.Helper()
-	c, err := client.Dial(t.Context(), s.url)
+func (s *server) dial(tb testing.TB) *client.Client {
+	tb.Helper()
+	c, err := client.Dial(tb.Context(), s.url)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() { c.Close() })
 	return c
 }
 
