@@ -96,7 +96,7 @@ type program struct {
 
 // execution is the part of an answer to session.execute that is shown.
 type execution struct {
-	ExitCode       int    `json:"exitError"`
+	ExitCode       int    `json:"exitCode"`
 	Stdout         string `json:"stdout"`
 	Stderr         string `json:"stderr"`
 	StdoutEncoding string `json:"stdoutEncoding"`

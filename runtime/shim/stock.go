@@ -11,6 +11,7 @@ package shim
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,8 +21,12 @@ import (
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/fifo"
+	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 // RuncRoot is the directory of runc's own state, below the state directory.
@@ -61,5 +66,43 @@ func RunStock(ctx context.Context) {
 			return task.NewTaskService(ic.Context, publisher.(shim.Publisher), down.(shutdown.Service)) //nolint:errcheck // RunShim registers both with these types
 		},
 	})
-	shim.RunShim(ctx, manager.NewShimManager(StockName))
+	if serves(os.Args[1:]) {
+		if err := logToContainerd(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: open log: %v\n", StockName, err)
+			os.Exit(1)
+		}
+	}
+	shim.RunShim(ctx, manager.NewShimManager(StockName), func(c *shim.Config) { c.NoSetupLogger = true })
+}
+
+// serves says whether the process is to be the shim itself, which has no action
+// behind its flags, or one that starts or removes a shim and then ends.
+func serves(args []string) bool {
+	last := args[len(args)-1]
+	return !slices.Contains([]string{"start", "delete", "-info", "-v"}, last)
+}
+
+// logToContainerd sends warnings and errors to the FIFO in the bundle that
+// containerd copies from, as RunShim would, but for one line: on cgroup v1, a
+// shim that shuts down says it without end, because its watcher of memory
+// events takes the cause of its context's end for a failure to wait.
+func logToContainerd(ctx context.Context) error {
+	fd, err := fifo.OpenFifoDup2(ctx, "log", unix.O_WRONLY, 0o700, int(os.Stderr.Fd()))
+	if err != nil {
+		return err
+	}
+	logger := log.L.Logger
+	logger.SetOutput(fd)
+	logger.SetLevel(logrus.WarnLevel)
+	logger.SetFormatter(quietFormatter{&logrus.TextFormatter{TimestampFormat: log.RFC3339NanoFixed, FullTimestamp: true}})
+	return nil
+}
+
+type quietFormatter struct{ logrus.Formatter }
+
+func (f quietFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	if e.Message == "cgroups: epoll wait" {
+		return nil, nil
+	}
+	return f.Formatter.Format(e)
 }
