@@ -15,7 +15,10 @@ import (
 func TestMain(m *testing.M) {
 	// An in-process engine starts shims by running this binary.
 	if shim.IsInvocation(os.Args[1:]) {
-		shim.RunStock(context.Background()) //nolint:forbidigo // a process of its own
+		if err := shim.RunStock(context.Background()); err != nil { //nolint:forbidigo // a process of its own
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(runTests(m))

@@ -229,7 +229,11 @@ func drawProgress(w io.Writer) (progress images.Progress, finish func()) {
 	}
 	drawn := false
 	return func(e images.Event) {
-			drawn = true
+			drawn = e.Stage != images.StageDone
+			if !drawn { // what was done is printed
+				fmt.Fprint(w, "\r\x1b[K")
+				return
+			}
 			text := string(e.Stage)
 			if e.Total > 0 {
 				text += fmt.Sprintf(" %d%%", 100*e.Done/e.Total)

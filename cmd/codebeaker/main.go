@@ -23,7 +23,10 @@ var version = "dev"
 
 func main() {
 	if shim.IsInvocation(os.Args[1:]) {
-		shim.RunStock(context.Background())
+		if err := shim.RunStock(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(run())

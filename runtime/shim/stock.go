@@ -41,10 +41,10 @@ func IsInvocation(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"-namespace", "-id", "-address", "-publish-binary", "-info", "-v", "-debug"}, args[0])
 }
 
-// RunStock is the process of containerd's own shim for runc, and exits when it
-// ends. It forgets every plugin that was registered before: those of the
+// RunStock is the process of containerd's own shim for runc. It returns at its
+// end, or exits with 1 where it fails. It forgets every plugin that was registered before: those of the
 // daemon's containerd would be loaded into the shim.
-func RunStock(ctx context.Context) {
+func RunStock(ctx context.Context) error {
 	// Asked what it can do, the shim gets no options and looks for runc in PATH.
 	if self, err := os.Executable(); err == nil {
 		_ = os.Setenv("PATH", filepath.Dir(self)+string(filepath.ListSeparator)+os.Getenv("PATH"))
@@ -68,11 +68,11 @@ func RunStock(ctx context.Context) {
 	})
 	if serves(os.Args[1:]) {
 		if err := logToContainerd(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: open log: %v\n", StockName, err)
-			os.Exit(1)
+			return fmt.Errorf("%s: open log: %w", StockName, err)
 		}
 	}
 	shim.RunShim(ctx, manager.NewShimManager(StockName), func(c *shim.Config) { c.NoSetupLogger = true })
+	return nil
 }
 
 // serves says whether the process is to be the shim itself, which has no action
