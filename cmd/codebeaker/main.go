@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -33,11 +34,12 @@ func main() {
 }
 
 func run() int {
-	// The first signal asks for an orderly end. It also stops the listening, so
-	// that a second one ends the process as signals do.
+	// The first signal asks for an orderly end; one that comes a second later, or
+	// more, ends the process as signals do. What sends signals to a process and
+	// to its group, as timeout(1) does, sends two at once.
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 
 	root := newRootCommand()
 	if err := root.ExecuteContext(ctx); err != nil {
