@@ -70,9 +70,9 @@ func New(opts Options) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	if missing := host.MissingControllers(); len(missing) > 0 {
-		return nil, fmt.Errorf("check cgroups: this host (%s) has no %s controller, so limits would not hold: %w",
-			host.Mode(), strings.Join(missing, ", "), errdefs.ErrFailedPrecondition)
+	if missing := host.MissingControllers(opts.CgroupParent); len(missing) > 0 {
+		return nil, fmt.Errorf("check cgroups: cgroup %s (%s) has no %s controller, so limits would not hold: delegate it, as in Delegate=cpu memory pids of a systemd unit, or name another cgroup with --cgroup-parent: %w",
+			opts.CgroupParent, host.Mode(), strings.Join(missing, ", "), errdefs.ErrFailedPrecondition)
 	}
 	info, err := os.Stat(opts.AgentPath)
 	if err != nil {

@@ -79,7 +79,7 @@ func fail(subject, format string, args ...any) finding {
 // it tries a file.
 func examine(ctx context.Context, cfg *config) []finding {
 	findings := []finding{examineUser(), examineKernel()}
-	findings = append(findings, examineCgroups()...)
+	findings = append(findings, examineCgroups(cfg.CgroupParent)...)
 	return append(findings,
 		examineNamespaces(), examineOverlay(), examineSeccomp(), examineRoot(cfg.Root),
 		examineRunc(ctx, cfg), examineProgram("agent", cfg.Agent, "codebeaker-agent"), examineMmdebstrap())
@@ -105,7 +105,7 @@ func examineKernel() finding {
 	return ok("kernel", "Linux %s", release)
 }
 
-func examineCgroups() []finding {
+func examineCgroups(parent string) []finding {
 	host, err := cgroup.Detect()
 	if err != nil {
 		return []finding{fail("cgroups", "%v", err)}
@@ -119,8 +119,8 @@ func examineCgroups() []finding {
 	default:
 		all = append(all, warn("cgroups", "%s: executions are killed process by process and have no CPU account", mode))
 	}
-	if missing := host.MissingControllers(); len(missing) > 0 {
-		all = append(all, fail("limits", "no %s controller: the limits of sessions would not hold", strings.Join(missing, ", ")))
+	if missing := host.MissingControllers(parent); len(missing) > 0 {
+		all = append(all, fail("limits", "cgroup %s has no %s controller: the limits of sessions would not hold", parent, strings.Join(missing, ", ")))
 	} else {
 		all = append(all, ok("limits", "memory, pids and CPU are enforced by the kernel"))
 	}

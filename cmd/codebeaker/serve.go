@@ -75,10 +75,10 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx 
 		err = nil // interrupted
 	}
 	if err == nil {
-		select {
-		case <-ctx.Done():
-		case err = <-s.failed:
-		}
+		err = s.wait(ctx, log)
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyStopping); err != nil {
+		log.WarnContext(ctx, "tell the supervisor that the server stops", "error", err)
 	}
 	log.InfoContext(ctx, "shutting down", "drain", cfg.DrainTimeout)
 	return errors.Join(err, s.stop(context.WithoutCancel(ctx), cfg.DrainTimeout))
@@ -132,6 +132,57 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		}
 	}()
 	return s, nil
+}
+
+// wait returns when ctx ends, or with why serving ended by itself. A supervisor
+// that asks for it is told in time that the server lives, while it does.
+func (s *server) wait(ctx context.Context, log *slog.Logger) error {
+	interval, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.WarnContext(ctx, "read the supervisor's watchdog interval", "error", err)
+	}
+	var tick <-chan time.Time // never, without a watchdog
+	if interval > 0 {
+		ticker := time.NewTicker(interval / 3)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-tick:
+		}
+		if err := s.alive(ctx, interval/3); err != nil {
+			log.ErrorContext(ctx, "the server does not answer itself", "error", err)
+			continue
+		}
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
+			log.WarnContext(ctx, "tell the supervisor that the server lives", "error", err)
+		}
+	}
+}
+
+// alive asks what every request needs: the sessions and containerd's metadata.
+func (s *server) alive(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := s.sessions.List(ctx)
+		if err == nil {
+			_, err = s.sessions.Languages(ctx)
+		}
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // url returns where clients connect.

@@ -71,12 +71,17 @@ func (h Host) SwapLimit() bool {
 	return err == nil
 }
 
-// MissingControllers returns those of memory, pids and cpu that the host
-// cannot enforce.
-func (h Host) MissingControllers() []string {
+// MissingControllers returns those of memory, pids and cpu that cannot be
+// enforced on groups below parent, which need not exist yet. On cgroup v2 that
+// is for the groups above it to give.
+func (h Host) MissingControllers(parent string) []string {
 	var missing []string
 	if h.mode == cgroups.Unified {
-		text, _ := os.ReadFile(filepath.Join(h.root, "cgroup.controllers"))
+		text, err := os.ReadFile(filepath.Join(h.root, parent, "cgroup.controllers"))
+		for dir := parent; errors.Is(err, fs.ErrNotExist) && filepath.Dir(dir) != dir; {
+			dir = filepath.Dir(dir)
+			text, err = os.ReadFile(filepath.Join(h.root, dir, "cgroup.controllers"))
+		}
 		have := fields(string(text))
 		for _, c := range controllers() {
 			if !have[c] {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -171,12 +172,16 @@ func TestRemoveTakesChildrenFirst(t *testing.T) {
 }
 
 func TestMissingControllersAreNamed(t *testing.T) {
-	v2 := Host{root: tree(t, map[string]string{"cgroup.controllers": "cpuset cpu io pids\n"}), mode: cgroups.Unified}
-	if got := v2.MissingControllers(); len(got) != 1 || got[0] != "memory" {
-		t.Errorf("v2: %q; want memory", got)
+	v2 := Host{root: tree(t, map[string]string{
+		"cgroup.controllers": "cpuset cpu io memory pids\n", "unit/cgroup.controllers": "cpu pids\n",
+	}), mode: cgroups.Unified}
+	for parent, want := range map[string][]string{"/": nil, "/new/deep": nil, "/unit": {"memory"}, "/unit/new/deep": {"memory"}} {
+		if got := v2.MissingControllers(parent); !slices.Equal(got, want) {
+			t.Errorf("v2 below %s: %q; want %q", parent, got, want)
+		}
 	}
 	v1 := Host{root: tree(t, map[string]string{"memory/cgroup.procs": "", "cpu/cgroup.procs": ""}), mode: cgroups.Hybrid}
-	if got := v1.MissingControllers(); len(got) != 1 || got[0] != "pids" {
+	if got := v1.MissingControllers("/x"); len(got) != 1 || got[0] != "pids" {
 		t.Errorf("hybrid: %q; want pids", got)
 	}
 }
