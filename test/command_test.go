@@ -48,7 +48,7 @@ func TestRunCommandExitsAsTheProgram(t *testing.T) {
 	}{
 		"a file":           {"", []string{"python", file, "a", "--b"}, "out ['a', '--b']\n", "err\n", 3},
 		"standard input":   {"print(10 * 2)", []string{"py", "-"}, "20\n", "", 0},
-		"a time limit":     {"while True: pass", []string{"--timeout", "300ms", "python", "-"}, "", "codebeaker: The program was killed after its time limit of 300ms.\n", 137},
+		"a time limit":     {"while True: pass", []string{"--timeout", "1s", "python", "-"}, "", "codebeaker: The program was killed after its time limit of 1s.\n", 137},
 		"bytes":            {"import sys; sys.stdout.buffer.write(b'\\xff\\x00')", []string{"python", "-"}, "\xff\x00", "", 0},
 		"unknown language": {"", []string{"cobol", "-"}, "", "codebeaker: language \"cobol\" is unknown", 1},
 		"missing file":     {"", []string{"python", "/no/such"}, "", "codebeaker: read program: open /no/such: no such file", 1},
@@ -69,9 +69,9 @@ func TestRunCommandExitsAsTheProgram(t *testing.T) {
 }
 
 func TestRunEmbeddedNeedsNoServer(t *testing.T) {
-	s := unstarted(t)
+	s := withBusybox(t)
 	// The image's python is busybox, so this is what runs.
-	_, stderr, code, err := command(t.Context(), "print(1)", append([]string{"run", "--embedded", "--cgroup-parent", s.cgroup()}, append(s.hostArgs(), "python", "-")...)...)
+	_, stderr, code, err := command(t.Context(), "print(1)", append([]string{"run", "--embedded", "--cgroup-parent", s.parent}, append(s.hostArgs(), "python", "-")...)...)
 	if err != nil || code != 127 || stderr != "codebeaker: python3: not found\n" {
 		t.Errorf("it printed %q and ended with %d, %v", stderr, code, err)
 	}

@@ -45,16 +45,7 @@ func inNamespace(t *testing.T) context.Context {
 // newImageHost starts one. A program other than "" stands for mmdebstrap.
 func newImageHost(t *testing.T, mmdebstrap string) *imageHost {
 	t.Helper()
-	s, err := newServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
-	})
-	logOnFailure(t, s)
+	s := unstarted(t)
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}

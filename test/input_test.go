@@ -27,7 +27,7 @@ func (s *server) raw(t *testing.T) *websocket.Conn {
 }
 
 func TestBadInputIsRefusedAndHarmsNothing(t *testing.T) {
-	s := busybox(t)
+	s := private(t)
 	b := s.session(t, nil)
 	execute := func(command any) object { return object{"sessionId": b.id, "command": command} }
 	for _, tc := range []struct {
@@ -138,7 +138,7 @@ func TestThousandRequestsWithoutReading(t *testing.T) {
 }
 
 func TestBrowsersOriginIsRefusedUnlessAllowed(t *testing.T) {
-	s := busybox(t, "--allow-origin", "https://app.example.com")
+	s := private(t, "--allow-origin", "https://app.example.com")
 	for origin, status := range map[string]int{
 		"": http.StatusSwitchingProtocols, "https://app.example.com": http.StatusSwitchingProtocols,
 		"https://evil.example.com": http.StatusForbidden, "null": http.StatusForbidden, s.base: http.StatusForbidden,

@@ -50,7 +50,7 @@ func newStack(t *testing.T) *stack {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.dir) })
-	st := &stack{server: server{dir: s.dir, root: s.root, state: s.state}}
+	st := &stack{server: server{dir: s.dir, root: s.root, state: s.state, parent: s.parent}}
 	lock, err := engine.Acquire(st.root, "a test")
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func newStack(t *testing.T) *stack {
 		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}},
 		AgentPath:    agent,
 		StateDir:     filepath.Join(st.state, "fifo"),
-		CgroupParent: st.cgroup(),
+		CgroupParent: st.parent,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func (st *stack) count(ctx context.Context) (census, error) {
 		}
 	}
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(path, st.cgroup()+"/") {
+		if err == nil && d.IsDir() && strings.Contains(path, st.parent+"/") {
 			c.cgroups++
 		}
 		return nil // groups of others come and go

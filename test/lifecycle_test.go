@@ -22,7 +22,7 @@ func (s *server) remains() ([]string, error) {
 		return nil, err
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, s.dir) {
+		if s.owns(line) {
 			left = append(left, "mount "+line)
 		}
 	}
@@ -32,11 +32,15 @@ func (s *server) remains() ([]string, error) {
 	}
 	for _, p := range processes {
 		text, err := os.ReadFile(p)
-		if err == nil && strings.Contains(string(text), s.dir) {
+		if err == nil && s.owns(string(text)) {
 			left = append(left, "process "+strings.ReplaceAll(string(text), "\x00", " "))
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup" + s.cgroup(), "/sys/fs/cgroup/*" + s.cgroup(), s.state + "/fifo/*", s.state + "/runc/*/*", s.state + "/io.containerd.runtime.v2.task/*/*", s.state + "/tmp/*", s.state + "/s/*"} {
+	group := s.parent
+	if s.dir == "" { // the installed server's belongs to a unit
+		group += "/cb-*"
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup" + group, "/sys/fs/cgroup/*" + group, s.state + "/fifo/*", s.state + "/runc/*/*", s.state + "/io.containerd.runtime.v2.task/*/*", s.state + "/tmp/*", s.state + "/s/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			return nil, err
@@ -44,6 +48,11 @@ func (s *server) remains() ([]string, error) {
 		left = append(left, found...)
 	}
 	return left, nil
+}
+
+// owns says whether a text names something below the server's directories.
+func (s *server) owns(text string) bool {
+	return strings.Contains(text, s.root+"/") || strings.Contains(text, s.state+"/")
 }
 
 func (s *server) gone() error {
@@ -55,7 +64,7 @@ func (s *server) gone() error {
 }
 
 func TestSIGTERMDrainsAndLeavesNothing(t *testing.T) {
-	s := busybox(t)
+	s := private(t)
 	b := s.session(t, nil)
 	s.session(t, nil)
 	done := make(chan outcome, 1)
@@ -82,7 +91,7 @@ func TestSIGTERMDrainsAndLeavesNothing(t *testing.T) {
 }
 
 func TestDrainEndsAtItsTimeout(t *testing.T) {
-	s := busybox(t, "--drain-timeout", "300ms")
+	s := private(t, "--drain-timeout", "300ms")
 	b := s.session(t, nil)
 	answer := make(chan outcome, 1)
 	go func() {
@@ -103,7 +112,7 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 }
 
 func TestCrashedServersSessionsAreRemovedByTheNext(t *testing.T) {
-	s := unstarted(t)
+	s := withBusybox(t)
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,11 +164,7 @@ func TestSecondServerOnARootIsRefused(t *testing.T) {
 
 func TestPortInUseIsSaid(t *testing.T) {
 	s := busybox(t)
-	other, err := newServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.close()
+	other := unstarted(t)
 	_, stderr, code, err := command(t.Context(), "", append([]string{"serve", "--listen", strings.TrimPrefix(s.base, "http://")}, other.hostArgs()...)...)
 	if err != nil || code != 1 || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("exit code %d, %v, %q", code, err, stderr)
@@ -173,7 +178,7 @@ func TestLostSessionIsClosed(t *testing.T) {
 	// outside.
 	killed := 0
 	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		file := filepath.Join(pattern, s.cgroup(), b.info.ContainerID, "cgroup.kill")
+		file := filepath.Join(pattern, s.parent, b.info.ContainerID, "cgroup.kill")
 		if err := os.WriteFile(file, []byte("1"), 0); err == nil {
 			killed++
 		}
@@ -194,7 +199,7 @@ func TestLostSessionIsClosed(t *testing.T) {
 // Any containerd that somebody runs: here, that of another server.
 func TestSessionsRunOnAnotherContainerd(t *testing.T) {
 	other := busybox(t)
-	s := unstarted(t)
+	s := withBusybox(t)
 	socket := filepath.Join(other.state, "containerd.sock")
 	if err := other.images(t.Context(), "import", "--namespace", "second", "python", busyboxArchive(t)); err != nil {
 		t.Fatal(err)
@@ -218,7 +223,7 @@ func TestSessionsRunOnAnotherContainerd(t *testing.T) {
 }
 
 func TestInterruptedStartLeavesNothing(t *testing.T) {
-	s := unstarted(t)
+	s := withBusybox(t)
 	for _, after := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 60 * time.Millisecond} {
 		if err := s.begin(); err != nil {
 			t.Fatal(err)

@@ -19,17 +19,15 @@ import (
 	"codebeaker/rpc/client"
 )
 
-// patience is how long a test waits for what should happen soon. It is long,
-// because it is only waited for by tests that fail.
-const patience = 60 * time.Second
-
 // server is a codebeaker serve of a test's own.
 type server struct {
 	dir   string // everything of it
 	root  string
 	state string
-	url   string // of the endpoint
-	base  string // of HTTP
+	// parent is the cgroup of its sessions.
+	parent string
+	url    string // of the endpoint
+	base   string // of HTTP
 
 	cmd     *exec.Cmd
 	serving chan string // the URL, once
@@ -48,14 +46,13 @@ func newServer() (*server, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // sessions' users pass through
 		return nil, err
 	}
-	return &server{dir: dir, root: filepath.Join(dir, "root"), state: filepath.Join(dir, "state")}, nil
+	return &server{
+		dir: dir, root: filepath.Join(dir, "root"), state: filepath.Join(dir, "state"), parent: "/" + filepath.Base(dir),
+	}, nil
 }
 
 // hostArgs are the options of every command on the server's directories.
 func (s *server) hostArgs() []string { return []string{"--root", s.root, "--state", s.state} }
-
-// cgroup is the server's own parent of its sessions' cgroups.
-func (s *server) cgroup() string { return "/" + filepath.Base(s.dir) }
 
 // start starts the server and returns when it takes connections.
 func (s *server) start(args ...string) error {
@@ -64,7 +61,7 @@ func (s *server) start(args ...string) error {
 	}
 	select {
 	case s.url = <-s.serving:
-		s.base = "http" + strings.TrimSuffix(strings.TrimPrefix(s.url, "ws"), "/ws/jsonrpc")
+		s.base = httpURL(s.url)
 		return nil
 	case <-s.exited:
 		return fmt.Errorf("server ended with %d:\n%s", s.cmd.ProcessState.ExitCode(), s.logged())
@@ -75,7 +72,7 @@ func (s *server) start(args ...string) error {
 
 // begin starts the server's process.
 func (s *server) begin(args ...string) error {
-	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--cgroup-parent", s.cgroup()}, s.hostArgs()...)
+	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--cgroup-parent", s.parent}, s.hostArgs()...)
 	s.cmd = exec.Command(binary("codebeaker"), append(all, args...)...)
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
 	// A test that panics takes its server with it.
@@ -167,54 +164,8 @@ func (s *server) images(ctx context.Context, args ...string) error {
 	return err
 }
 
-// sharedServer is the server that most tests use.
-type sharedServer struct {
-	once sync.Once
-	s    *server
-	err  error
-}
-
-var shared sharedServer
-
-func (sh *sharedServer) close() error {
-	if sh.s == nil {
-		return nil
-	}
-	return sh.s.close()
-}
-
-// python returns the shared server, which has a Python image.
-func python(tb testing.TB) *server {
-	tb.Helper()
-	shared.once.Do(func() {
-		if shared.s, shared.err = newServer(); shared.err != nil {
-			return
-		}
-		if shared.err = shared.s.start(); shared.err != nil {
-			return
-		}
-		// While it runs: it has to see the new image.
-		shared.err = shared.s.images(tb.Context(), "build", "python")
-	})
-	if shared.err != nil {
-		tb.Fatalf("start the shared server: %v", shared.err)
-	}
-	logOnFailure(tb, shared.s)
-	return shared.s
-}
-
-// busybox starts a server of the test's own whose python is busybox.
-func busybox(t *testing.T, args ...string) *server {
-	t.Helper()
-	s := unstarted(t)
-	if err := s.start(args...); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// unstarted returns a server of the test's own, with an image of busybox, that
-// was not started.
+// unstarted returns a server of the test's own that was not started, and has no
+// image.
 func unstarted(t *testing.T) *server {
 	t.Helper()
 	s, err := newServer()
@@ -227,7 +178,25 @@ func unstarted(t *testing.T) *server {
 		}
 	})
 	logOnFailure(t, s)
+	return s
+}
+
+// withBusybox returns a server of the test's own that was not started, and whose
+// python is busybox.
+func withBusybox(t *testing.T) *server {
+	t.Helper()
+	s := unstarted(t)
 	if err := s.images(t.Context(), "import", "python", busyboxArchive(t)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// private starts a server of the test's own, with an image of busybox.
+func private(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := withBusybox(t)
+	if err := s.start(args...); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -65,6 +66,10 @@ func (s *server) session(t *testing.T, params object) *sandbox {
 		t.Fatalf("create session: %v", err)
 	}
 	b.id = b.info.SessionID
+	t.Cleanup(func() {
+		// Where the test has not closed it, and the server still runs.
+		_ = b.c.Call(context.WithoutCancel(t.Context()), "session.close", object{"sessionId": b.id}, nil)
+	})
 	return b
 }
 
@@ -213,7 +218,7 @@ func TestDeadlineKillsEverythingTheProgramStarted(t *testing.T) {
 		"type": "execute_shell", "commandName": "sh",
 		// One child of its own session, one that ignores signals.
 		"args":    []string{"-c", "echo started; (trap '' TERM HUP INT; sleep 1000 & sleep 1001) & sleep 1002"},
-		"timeout": 0.5,
+		"timeout": scaled(500 * time.Millisecond),
 	})
 	if r := o.Result; o.Success || r.EndReason != "timeout" || r.Stdout != "started\n" || r.Signal == nil || *r.Signal != "SIGKILL" || o.Error == nil {
 		t.Errorf("answer %+v", o)

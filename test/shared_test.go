@@ -1,0 +1,76 @@
+package test
+
+import (
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// sharedServer is a server that tests use which do not change it. The first of
+// them starts it.
+type sharedServer struct {
+	once sync.Once
+	s    *server
+	err  error
+}
+
+var pythonServer, busyboxServer sharedServer
+
+// get returns the server, which prepare makes ready where it is the first time.
+func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server {
+	tb.Helper()
+	sh.once.Do(func() {
+		if sh.s, sh.err = newServer(); sh.err != nil {
+			return
+		}
+		if sh.err = sh.s.start(); sh.err != nil {
+			return
+		}
+		// While it runs: it has to see the new image.
+		sh.err = prepare(sh.s)
+	})
+	if sh.err != nil {
+		tb.Fatalf("start a shared server: %v", sh.err)
+	}
+	logOnFailure(tb, sh.s)
+	return sh.s
+}
+
+func (sh *sharedServer) close() error {
+	if sh.s == nil {
+		return nil
+	}
+	return sh.s.close()
+}
+
+// python returns a server with a Python image: the installed one where
+// $CODEBEAKER_TEST_SERVER says where it is, and else one that built it.
+func python(tb testing.TB) *server {
+	tb.Helper()
+	if url := os.Getenv("CODEBEAKER_TEST_SERVER"); url != "" {
+		return installed(url)
+	}
+	return pythonServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "python") })
+}
+
+// busybox returns a server whose python is busybox.
+func busybox(t *testing.T) *server {
+	t.Helper()
+	return busyboxServer.get(t, func(s *server) error {
+		return s.images(t.Context(), "import", "python", busyboxArchive(t))
+	})
+}
+
+// installed is the server that packaging/install.sh installed and systemd runs.
+func installed(url string) *server {
+	return &server{
+		root: "/var/lib/codebeaker", state: "/run/codebeaker", parent: "/codebeaker.slice/codebeaker-sessions.service",
+		url: url, base: httpURL(url),
+	}
+}
+
+// httpURL returns the URL of HTTP of an endpoint.
+func httpURL(url string) string {
+	return "http" + strings.TrimSuffix(strings.TrimPrefix(url, "ws"), "/ws/jsonrpc")
+}
