@@ -4,6 +4,9 @@
 GO        ?= go
 FUZZTIME  ?= 30s
 RUN_FLAGS ?=
+DEBIAN    ?= 12
+VM_ACCEL  ?=
+VM_ARGS   ?=
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,18 +36,25 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build deps deps-test run test vet race fuzz lint fmt clean need-root
+.PHONY: build test-binary deps deps-test deps-vm run test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
 	@$(GO) build -ldflags '-s -w' -o bin/codebeaker-agent ./cmd/codebeaker-agent
 	@CGO_ENABLED=1 $(GO) build $(RUNC_FLAGS) -o bin/runc github.com/opencontainers/runc
 
+# The integration tests as a program, for machines without Go.
+test-binary:
+	@$(GO) test -c -ldflags '-s -w' -o bin/integration.test ./test
+
 deps:
 	@GO='$(GO)' packaging/deps.sh build run
 
 deps-test:
 	@GO='$(GO)' packaging/deps.sh build run test
+
+deps-vm:
+	@GO='$(GO)' packaging/deps.sh build run vm
 
 run: need-root deps build
 	@bin/codebeaker images build --missing python
@@ -60,11 +70,24 @@ test: deps-test build vet
 		echo 'make test: only the unit tests were run; the integration tests in ./test need root'; \
 	fi
 
-vet:
+# The integration tests against the installed service, in a virtual machine:
+# make test-vm DEBIAN=13 VM_ARGS='-test.run TestExec'. VM_ACCEL=tcg or kvm says
+# how the processor is had, which is otherwise tried.
+test-vm: need-root deps-vm build
+	@GO='$(GO)' DEBIAN='$(DEBIAN)' VM_ACCEL='$(VM_ACCEL)' exec test/vm/run.sh $(VM_ARGS)
+
+vet: vet-vagrant
 	@unformatted=$$("$$($(GO) env GOROOT)"/bin/gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "make vet: not formatted, run make fmt:" $$unformatted >&2; exit 1; \
 	fi
 	@$(GO) vet ./...
+
+# It keeps Vagrant's files out of the tree and of the user's home.
+vet-vagrant:
+	@command -v vagrant >/dev/null || exit 0; \
+	home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; \
+	export VAGRANT_HOME=$$home VAGRANT_DOTFILE_PATH=$$home/local VAGRANT_CHECKPOINT_DISABLE=1; \
+	said=$$(vagrant validate --ignore-provider 2>&1) || { echo "$$said" >&2; exit 1; }
 
 race:
 	@CGO_ENABLED=1 $(GO) test -race -count=1 $(UNIT_PACKAGES)
@@ -82,4 +105,4 @@ clean:
 	rm -rf bin
 
 need-root:
-	@[ "$$(id -u)" -eq 0 ] || { echo 'make run: sessions are containers, which need root: start it as root' >&2; exit 1; }
+	@[ "$$(id -u)" -eq 0 ] || { echo 'make: sessions are containers, and images are made by root: start it as root' >&2; exit 1; }

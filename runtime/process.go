@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -127,7 +130,11 @@ func (c *Container) start(ctx context.Context, id string, args, env []string) (_
 	return p, nil
 }
 
-// enter moves the process into its cgroup, once it is sure that the number is
+// oomScoreAdj makes programs die before the agent.
+const oomScoreAdj = "500"
+
+// enter makes the process one that dies first where memory is short, and moves
+// it into its cgroup, once it is sure that the number is
 // that of a process of this container: other runtimes may give numbers of
 // another pid namespace.
 func (p *Process) enter(pid int) error {
@@ -137,6 +144,11 @@ func (p *Process) enter(pid int) error {
 	}
 	if !held {
 		return fmt.Errorf("process %d is not in cgroup %s: %w", pid, p.container.group.Path(), errdefs.ErrInternal)
+	}
+	// runc takes no score for an exec from its specification.
+	score := filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj")
+	if err := os.WriteFile(score, []byte(oomScoreAdj), 0); err != nil {
+		return fmt.Errorf("raise the score for the OOM killer: %w", err)
 	}
 	return p.group.Add(pid)
 }

@@ -18,10 +18,8 @@ const (
 	agentPath = "/.codebeaker/agent"
 
 	cpuPeriod = 100_000 // microseconds
-	// execOOMScoreAdj makes programs die before the agent.
-	execOOMScoreAdj = 500
-	tmpBytes        = "268435456"
-	shmBytes        = "67108864"
+	tmpBytes  = "268435456"
+	shmBytes  = "67108864"
 )
 
 // Limits are what a container may use. Each has to be given.
@@ -115,8 +113,6 @@ func newProcess(o specOptions) *specs.Process {
 // session's user. It inherits what bounds pid 1.
 func execProcess(pid1 *specs.Process, args, env []string) *specs.Process {
 	p := *pid1
-	score := execOOMScoreAdj
-	p.OOMScoreAdj = &score
 	p.User = specs.User{UID: UserID, GID: UserID}
 	p.Args = append([]string{agentPath}, args...)
 	p.Env = env

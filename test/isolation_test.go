@@ -27,6 +27,9 @@ func TestSandboxHasNoPrivileges(t *testing.T) {
 	if len(ids) != 3 || ids[0] != "0" || ids[1] == "0" || ids[2] != "65536" {
 		t.Errorf("uid_map is %q; want a range of its own", ids)
 	}
+	if got := b.sh("cat /proc/self/oom_score_adj; echo -1000 > /proc/self/oom_score_adj || cat /proc/self/oom_score_adj").Stdout; got != "500\n500\n" {
+		t.Errorf("its score for the OOM killer is %q; the agent is to outlive it", got)
+	}
 	if got := b.sh("ulimit -c").Stdout; got != "0\n" {
 		t.Errorf("core dumps of %q", got)
 	}

@@ -29,7 +29,8 @@ import (
 	"codebeaker/snapshot"
 )
 
-const leakCycles = 200
+// leakCycles is 200, but where a cycle takes seconds.
+var leakCycles = max(200/slowdown, 20)
 
 // census counts everything that a session may leave behind.
 type census struct {

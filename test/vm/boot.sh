@@ -22,13 +22,7 @@ done
 root=$1 job=$2 images=${3:-}
 
 work_dir "${TMPDIR:-/tmp}"
-qemu=''
-end() {
-  [ -z "$qemu" ] || kill -KILL "$qemu" 2>/dev/null || true
-  wait
-  rm -rf "$work"
-}
-trap end EXIT
+end_signal=KILL
 
 # nvme SERIAL FILE prints the options of a disk. Debian's cloud kernels have this
 # driver built in.
@@ -44,7 +38,7 @@ options=(
   -chardev file,id=output,path=/dev/fd/3 -serial chardev:output
   -chardev file,id=state,path=/dev/fd/4 -serial chardev:state
   -kernel "$root/vmlinuz"
-  -append "root=PARTUUID=0c0debea-01 rootwait rw console=ttyS0 cgroup_no_v1=all mitigations=off tsc=reliable random.trust_cpu=on audit=0 quiet panic=-1 oops=panic systemd.show_status=auto"
+  -append "root=PARTUUID=$root_signature-01 rootwait rw console=ttyS0 cgroup_no_v1=all mitigations=off tsc=reliable random.trust_cpu=on audit=0 quiet panic=-1 oops=panic systemd.show_status=auto"
 )
 case $accel in
   # More CPUs than 2, or fewer, are slower; -cpu max is faster than any other.
@@ -67,11 +61,16 @@ no_status() {
 
 : >"$work/console"
 mkfifo "$work/output" "$work/state"
-cat <"$work/output" &
+# machine is QEMU. It dies with this shell, even if that is killed. What the guest
+# writes to its disks goes to files without a name in TMPDIR.
+machine() {
+  exec setpriv --pdeathsig KILL -- env TMPDIR="$work" qemu-system-x86_64 "${options[@]}" \
+    </dev/null >>"$work/console" 2>&1 3>"$work/output" 4>"$work/state"
+}
+
+start cat "$work/output"
 stream=$!
-# It dies with this shell, even if that is killed.
-setpriv --pdeathsig KILL -- env TMPDIR="$work" qemu-system-x86_64 "${options[@]}" \
-  </dev/null >>"$work/console" 2>&1 3>"$work/output" 4>"$work/state" &
+start machine
 qemu=$!
 exec {state}<"$work/state"
 
@@ -93,7 +92,6 @@ status=${line#EXIT }
 # the last line is the end of the file.
 read -r -t 30 -u "$state" line || true
 kill -KILL "$qemu" 2>/dev/null || true
-wait "$qemu" || true
-qemu=''
-wait "$stream"
+finished "$qemu" 2>/dev/null || true
+finished "$stream"
 exit "$status"

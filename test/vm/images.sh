@@ -11,10 +11,10 @@ if [ "${1:-}" = --make ]; then
   dir=$2
   scratch "$dir/scratch"
   mkdir "$dir/new"
-  # Short, as sockets below it have to fit their address.
-  state=$(mktemp -d /tmp/cbvm-XXXXXX)
-  trap 'rm -rf "$state"' EXIT
-  TMPDIR=$dir/scratch "$tree/bin/codebeaker" images build python --root "$dir/scratch/root" --state "$state" >&2
+  # Sockets below it have to fit their address, so it is short. Nobody else sees
+  # this mount.
+  mount -t tmpfs codebeaker-vm /mnt
+  TMPDIR=$dir/scratch "$tree/bin/codebeaker" images build python --root "$dir/scratch/root" --state /mnt/state >&2
   # Tests write to it as well: images and containers of their own.
   filesystem images 4096M "$dir/scratch/root" "$dir/new/disk"
   exit
@@ -22,7 +22,8 @@ fi
 
 work_dir "$cache"
 # What decides what an image holds and how it is kept, and what the mirror has.
-sources=$(digest_files "$vm"/{lib,mirror,images}.sh "$tree"/{images,runtime/engine}/*.go "$tree"/go.{mod,sum})
+mapfile -t files < <(find "$tree"/{images,runtime/engine} -maxdepth 1 -name '*.go' ! -name '*_test.go' | LC_ALL=C sort)
+sources=$(digest_files "$vm"/{lib,mirror,images}.sh "$tree"/go.{mod,sum} "${files[@]}")
 suite=$(sed -nE 's/^\t+Suite: +"([a-z]+)",$/\1/p' "$tree/images/recipe.go")
 name=images-$sources
 if state=$(release_state "$suite"); then
@@ -34,6 +35,7 @@ if [ -z "$name" ]; then
   die "Debian's mirror cannot be reached, and no image of Python was made before"
 fi
 if ! use "$name" >/dev/null; then
+  say 'making a disk with the image of Python'
   in_namespaces "$0" --make "$work" || die "making the image of Python failed (see above)"
   publish "$name"
 fi

@@ -7,6 +7,9 @@ tree=$(cd "$vm/../.." && pwd)
 # it has its name.
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/codebeaker-vm
 
+# The signature of the root disk's label, by which the kernel finds its root.
+root_signature=0c0debea
+
 die() {
   printf 'test-vm: %s\n' "$*" >&2
   exit 1
@@ -24,6 +27,41 @@ digest() {
 # digest_files FILE... prints one of the files' names and content.
 digest_files() {
   (cd "$tree" && sha256sum -- "${@#"$tree"/}") | digest
+}
+
+# The children that run, and the signal that ends them.
+children=()
+end_signal=TERM
+
+# run COMMAND... runs a program in a way that can be interrupted. In the
+# foreground, bash would act on a signal only when the program has ended.
+run() {
+  start "$@"
+  finished "$!"
+}
+
+# start COMMAND... starts a program, which finished waits for.
+start() {
+  "$@" &
+  children[$!]=running
+}
+
+# finished PID waits for a program that was started and returns its status.
+finished() {
+  local status=0
+  wait "$1" || status=$?
+  unset "children[$1]"
+  return "$status"
+}
+
+# clean_up ends what was started and removes the working directory.
+clean_up() {
+  local child
+  for child in "${!children[@]}"; do
+    kill "-$end_signal" "$child" 2>/dev/null || true
+    wait "$child" || true
+  done
+  rm -rf "$work"
 }
 
 # work_dir PARENT makes a directory in PARENT and sets $work to it. It is locked
@@ -45,7 +83,7 @@ work_dir() {
   exec {work_lock}<"$work"
   flock "$work_lock"
   exec {all}>&-
-  trap 'rm -rf "$work"' EXIT
+  trap clean_up EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
 }
@@ -73,9 +111,14 @@ prune() {
 }
 
 # in_namespaces COMMAND... runs a command in mount and process namespaces of its
-# own: mounts and processes end with it, and it with this shell.
+# own, all of which end with it, and it with this shell. What it says is shown
+# only where it fails.
 in_namespaces() {
-  unshare --mount --pid --fork --kill-child -- "$@"
+  end_signal=KILL # unshare waits for its child when it gets another
+  run setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child -- "$@" >"$work/log" 2>&1 || {
+    tail -n 40 "$work/log" >&2
+    return 1
+  }
 }
 
 # scratch DIRECTORY makes a directory for what is thrown away, in memory where
@@ -93,5 +136,6 @@ scratch() {
 filesystem() {
   local options=lazy_itable_init=1,root_owner=0:0
   [ -z "${5:-}" ] || options=$options,offset=$5
+  : >"$4"
   mke2fs -q -F -t ext4 -m 0 -L "$1" -O ^has_journal,^metadata_csum -E "$options" -d "$3" "$4" "$2"
 }

@@ -11,8 +11,6 @@ set -euo pipefail
 # time at every change of the mirror.
 packages=systemd-sysv,udev,dbus,kmod,iproute2,procps,busybox-static
 kernel=linux-image-cloud-amd64
-# The disk's label, by which the kernel finds its root (see boot.sh).
-signature=0c0debea
 
 # make_root SUITE DIRECTORY installs Debian and the kernel into DIRECTORY/root,
 # as pid 1 of namespaces, and writes vmlinuz and disk to DIRECTORY/new.
@@ -23,11 +21,15 @@ make_root() {
   apt_options >"$dir/apt.conf"
   sources "$suite" | TMPDIR=$dir/scratch mmdebstrap --quiet --mode=root --variant=essential --include="$packages" \
     --aptopt="$dir/apt.conf" --dpkgopt=force-unsafe-io \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/info/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --skip=cleanup/apt,cleanup/mmdebstrap \
+    --include=usr-is-merged --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
     --setup-hook='mkdir -p "$1/kernel"' \
     --customize-hook="cd \"\$1/kernel\" && apt-get -qq -o APT::Sandbox::User=root download \$(apt-cache depends $kernel | sed -n 's/.*Depends: \\(linux-image-[^ ]*\\)\$/\\1/p')" \
     "$suite" "$root" - >&2
+  # Excluded by dpkg's options, they would go through a filter in Python, which
+  # is started for each package and takes twice as long as all the rest.
+  rm -rf "$root"/usr/share/{doc,info,locale,man}/* "$root"/var/{cache,lib}/apt "$root"/etc/apt \
+    "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
   unpack_kernel "$root" "$new/vmlinuz"
   "$vm/guest/configure" "$root"
   disk "$root" "$new/disk"
@@ -35,10 +37,12 @@ make_root() {
 
 # unpack_kernel ROOT VMLINUZ puts the modules of the kernel's package in their
 # place. The package is not installed: that would make an initial RAM disk, which
-# nobody needs.
+# nobody needs. Drivers of hardware, and what is for one processor, are left out,
+# because udev would load what fits the emulated one, which takes seconds.
 unpack_kernel() {
   local root=$1 version
-  dpkg-deb --fsys-tarfile "$root"/kernel/*.deb | tar -x -C "$root/kernel" ./boot ./lib
+  dpkg-deb --fsys-tarfile "$root"/kernel/*.deb | tar -x -C "$root/kernel" \
+    --exclude=./lib/modules/*/kernel/arch --exclude=./lib/modules/*/kernel/drivers ./boot ./lib
   version=$(basename "$root"/kernel/lib/modules/*)
   mkdir -p "$root/usr/lib/modules"
   mv "$root/kernel/lib/modules/$version" "$root/usr/lib/modules/$version"
@@ -56,7 +60,7 @@ disk() {
   filesystem root "${mib}M" "$1" "$2" $((start * 512))
   truncate -s $(((start + sectors) * 512)) "$2"
   {
-    le32 $((16#$signature))
+    le32 $((16#$root_signature))
     printf '\0\0\0\0\0\0\x83\0\0\0'
     le32 "$start"
     le32 "$sectors"
@@ -89,6 +93,7 @@ if ! state=$(release_state "$suite"); then
 fi
 name=root-$suite-$scripts-$state
 if ! use "$name"; then
+  say "making a disk of Debian $suite"
   in_namespaces "$0" --make "$suite" "$work" || die "making the image of Debian $suite failed (see above)"
   publish "$name"
   use "$name"
