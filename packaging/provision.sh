@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packaging/install.sh
+packaging/install.sh >/dev/null
 # A port that is forwarded to the machine arrives at its network card, not at its
 # loopback. Who reaches that card is for the host to say.
 sed -i 's/^listen = .*/listen = "0.0.0.0:5000"/' /etc/codebeaker/codebeaker.toml

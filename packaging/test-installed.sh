@@ -19,4 +19,6 @@ export CODEBEAKER_TEST_BIN=/usr/local/lib/codebeaker
 export CODEBEAKER_TEST_SERVER=ws://127.0.0.1:5000/ws/jsonrpc
 
 cd test
-exec "$tests" -test.timeout $((CODEBEAKER_TEST_SLOWDOWN * 2 + 10))m "$@"
+# Left out: what fetches clients from npm's registry.
+exec "$tests" -test.timeout $((CODEBEAKER_TEST_SLOWDOWN * 2 + 10))m \
+	-test.skip '^(TestSeedExampleWithNpmWs|TestSessionThroughWscat)$' "$@"

@@ -111,7 +111,8 @@ func TestCgroup2CountsAForkBomb(t *testing.T) {
 	if n := event(t, filepath.Join(b.group(s), "pids.events"), "max") + event(t, filepath.Join(b.group(s), "e1", "pids.events"), "max"); n < 1 {
 		t.Errorf("pids.events counts %d refusals", n)
 	}
-	if n := read(t, b.group(s), "pids.current"); n != "32" {
+	// The shell that could not fork is gone.
+	if n := read(t, b.group(s), "pids.current"); n != "31" && n != "32" {
 		t.Errorf("%s processes are left of a bomb in a session that may have 32", n)
 	}
 }

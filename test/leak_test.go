@@ -29,8 +29,8 @@ import (
 	"codebeaker/snapshot"
 )
 
-// leakCycles is 200, but where a cycle takes seconds.
-var leakCycles = max(200/slowdown, 20)
+// leakCycles is 200, but 8 where each takes seconds.
+var leakCycles = max(200/(slowdown*slowdown), 8)
 
 // census counts everything that a session may leave behind.
 type census struct {

@@ -61,17 +61,18 @@ no_status() {
 
 : >"$work/console"
 mkfifo "$work/output" "$work/state"
-# machine is QEMU. It dies with this shell, even if that is killed. What the guest
+start cat "$work/output"
+stream=$!
+# machine becomes QEMU. It opens the pipes, which blocks until they are read, so
+# it is not given to start, for which this shell would open them. What the guest
 # writes to its disks goes to files without a name in TMPDIR.
 machine() {
   exec setpriv --pdeathsig KILL -- env TMPDIR="$work" qemu-system-x86_64 "${options[@]}" \
     </dev/null >>"$work/console" 2>&1 3>"$work/output" 4>"$work/state"
 }
-
-start cat "$work/output"
-stream=$!
-start machine
+machine &
 qemu=$!
+children[$qemu]=running
 exec {state}<"$work/state"
 
 # next_state SECONDS reads the next line of the job's state.

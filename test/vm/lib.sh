@@ -40,9 +40,10 @@ run() {
   finished "$!"
 }
 
-# start COMMAND... starts a program, which finished waits for.
+# start COMMAND... starts a program, which finished waits for. It is told when
+# this shell is killed.
 start() {
-  "$@" &
+  setpriv --pdeathsig "$end_signal" -- "$@" &
   children[$!]=running
 }
 
@@ -59,7 +60,7 @@ clean_up() {
   local child
   for child in "${!children[@]}"; do
     kill "-$end_signal" "$child" 2>/dev/null || true
-    wait "$child" || true
+    wait "$child" 2>/dev/null || true # bash would say that it was killed
   done
   rm -rf "$work"
 }
@@ -115,7 +116,7 @@ prune() {
 # only where it fails.
 in_namespaces() {
   end_signal=KILL # unshare waits for its child when it gets another
-  run setpriv --pdeathsig KILL -- unshare --mount --pid --fork --kill-child -- "$@" >"$work/log" 2>&1 || {
+  run unshare --mount --pid --fork --kill-child -- "$@" >"$work/log" 2>&1 || {
     tail -n 40 "$work/log" >&2
     return 1
   }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # payload.sh SLOWDOWN DISK [ARGUMENT...] writes the job disk: what make build and
-# packaging hold, the tests, and job.sh as its script. SLOWDOWN is by how much
-# programs are slower in the machine than on a host; the arguments, if any, go to
-# the tests instead of those that job.sh gives them.
+# make test-binary made, what packaging holds, and job.sh as its script. SLOWDOWN
+# is by how much programs are slower in the machine than on a host; the
+# arguments, if any, go to the tests instead of those that job.sh gives them.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -13,7 +13,6 @@ payload=$work/payload
 
 mkdir -p "$payload/test"
 cp -R "$tree/bin" "$tree/packaging" "$payload"
-run "${GO:-go}" -C "$tree" test -c -ldflags '-s -w' -o "$payload/test/integration.test" ./test
 install -m 0755 "$vm/job.sh" "$payload/run"
 {
   printf 'slowdown=%q\n' "$slowdown"
