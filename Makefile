@@ -71,7 +71,7 @@ test: deps-test build vet
 	fi
 
 # The integration tests against the installed service, in a virtual machine:
-# make test-vm DEBIAN=13 VM_ARGS='-test.run TestExec'. VM_ACCEL=tcg or kvm says
+# make test-vm DEBIAN=13 VM_ARGS="-test.run 'TestExec|TestFile'". VM_ACCEL=tcg or kvm says
 # how the processor is had, which is otherwise tried.
 test-vm: need-root deps-vm build test-binary
 	@GO='$(GO)' DEBIAN='$(DEBIAN)' VM_ACCEL='$(VM_ACCEL)' exec test/vm/run.sh $(VM_ARGS)

@@ -30,11 +30,12 @@ func npmClients(t *testing.T) string {
 // The original's document, as a client that was written from it would do it.
 func TestSeedExampleWithNpmWs(t *testing.T) {
 	s := python(t)
+	dir := npmClients(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	url := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
 	cmd := exec.CommandContext(ctx, "node", "seed.mjs", url)
-	cmd.Dir = npmClients(t)
+	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -17,7 +17,7 @@ var slowdown = func() int {
 
 // patience is how long a test waits for what should happen soon. It is long,
 // because it is only waited for by tests that fail.
-var patience = time.Duration(slowdown) * 20 * time.Second
+var patience = time.Duration(slowdown) * 30 * time.Second
 
 // scaled returns the seconds that what takes d on an ordinary machine may take
 // here.
