@@ -124,9 +124,6 @@ func verifyLimits(group cgroup.Group, want Limits, swap bool) (Limits, error) {
 	return Limits{MemoryBytes: got.MemoryBytes, Pids: got.Pids, CPUs: got.CPUs}, nil
 }
 
-// ID returns the container's id.
-func (c *Container) ID() string { return c.id }
-
 // Limits returns the limits in force, as the kernel told them.
 func (c *Container) Limits() Limits { return c.limits }
 
@@ -143,9 +140,6 @@ func (c *Container) Wait(ctx context.Context) error {
 
 // Kill ends everything in the container, and does not wait for it.
 func (c *Container) Kill() error { return c.group.Kill() }
-
-// Delete ends and removes the container with everything in it.
-func (c *Container) Delete(ctx context.Context) error { return c.runtime.Delete(ctx, c.id) }
 
 // Delete ends and removes a container with everything in it: processes, task,
 // shim, mounts, FIFOs, cgroups and record, whichever of them there are. It goes

@@ -13,8 +13,8 @@
 // runs and to StateIdle after it. Close moves it to StateClosing at once,
 // refuses further commands, ends what still runs, removes task, container,
 // snapshot, mounts, cgroups and FIFOs, and ends in StateClosed, at which point
-// the session is forgotten. A session whose task died by itself is closed with
-// ReasonLost.
+// the session is forgotten. A session whose task died by itself, whose time is over or that
+// nobody used for too long closes in the same way.
 //
 // The Manager owns every session and every goroutine that works for one. Its
 // methods are safe for concurrent use; commands for one session that arrive

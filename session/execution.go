@@ -11,12 +11,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime"
 )
 
 const (
+	// lostExitCode stands for the exit code that nobody saw.
+	lostExitCode = -1
 	// killTimeout is how long a killed program may take to end; the kernel may
 	// first have to free its memory.
 	killTimeout = 30 * time.Second
@@ -97,6 +100,13 @@ func (s *session) runShell(ctx context.Context, cmd *Shell) (*ExecutionResult, e
 	result := &ExecutionResult{ID: strings.ToLower(rand.Text())}
 	cause, status, err := s.await(ctx, process, cmd.Timeout)
 	result.Duration = time.Since(started)
+	if errdefs.IsUnavailable(err) {
+		// Its shim is gone, and with it the only one who could know.
+		status, err = runtime.ExitStatus{Code: lostExitCode}, nil
+		if cause == "" {
+			cause = EndLost
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.release(ctx, process, &work, stdout, stderr))
 	}
@@ -189,6 +199,8 @@ func ending(cause EndReason, code int, oom bool) (reason EndReason, signal strin
 	}
 	killed := code == 128+int(unix.SIGKILL)
 	switch {
+	case code == lostExitCode:
+		return cause, ""
 	case killed && cause != "":
 		return cause, signal
 	case killed && oom:

@@ -179,6 +179,7 @@ func TestEndsAreTrue(t *testing.T) {
 	}{
 		{program: "exit", reason: EndExited, success: true},
 		{program: "fail", reason: EndExited, code: 3},
+		{program: "lost", reason: EndLost, code: -1},
 		{program: "term", reason: EndSignaled, signal: "SIGTERM", code: 143},
 		{program: "kill -9", reason: EndSignaled, signal: "SIGKILL", code: 137},
 		{program: "kill -9", oom: true, reason: EndOOM, signal: "SIGKILL", code: 137},

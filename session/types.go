@@ -156,7 +156,7 @@ const (
 type ExecutionResult struct {
 	ID string
 	// ExitCode is the program's, or 128 plus the number of the signal that
-	// ended it.
+	// ended it, or -1 where nobody saw its end.
 	ExitCode int
 	// Stdout and Stderr are the start of each stream, up to the manager's
 	// MaxOutputBytes.

@@ -21,6 +21,8 @@ const (
 	defaultListen = "127.0.0.1:5000"
 	// closeTimeout bounds what follows the drain: killing and removing.
 	closeTimeout = 60 * time.Second
+	// readyTimeout bounds what a request for the server's health waits for.
+	readyTimeout = 5 * time.Second
 )
 
 func newServeCommand() *cobra.Command {
@@ -119,7 +121,13 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		Log:            log,
 		Version:        version,
 		AllowedOrigins: cfg.AllowOrigins,
-		Ready:          func() error { return nil },
+		Ready: func() error {
+			if err := s.alive(context.WithoutCancel(ctx), readyTimeout); err != nil {
+				log.ErrorContext(ctx, "the server does not answer itself", "error", err)
+				return errors.New("sessions or images do not answer; the log says why")
+			}
+			return nil
+		},
 	})
 	s.http = &http.Server{
 		Handler:           s.rpc.Handler(),

@@ -43,7 +43,6 @@ type Options struct {
 type Engine struct {
 	client  *containerd.Client
 	server  *server.Server // nil where dialled
-	address string
 	version string
 }
 
@@ -84,7 +83,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, retErr error) {
 		return nil, fmt.Errorf("open containerd: serve its socket: %w", err)
 	}
 	srv.Wait()
-	return &Engine{client: sink.client, server: srv, address: SocketPath(opts.State), version: version.Version}, nil
+	return &Engine{client: sink.client, server: srv, version: version.Version}, nil
 }
 
 // Dial connects to the containerd that serves at address, a path of a socket.
@@ -117,14 +116,11 @@ func Dial(ctx context.Context, address, namespace string) (_ *Engine, retErr err
 	if err := CheckVersion("containerd", v.Version); err != nil {
 		return nil, err
 	}
-	return &Engine{client: client, address: address, version: v.Version}, nil
+	return &Engine{client: client, version: v.Version}, nil
 }
 
 // Client returns the engine's client, which stays the engine's to close.
 func (e *Engine) Client() *containerd.Client { return e.client }
-
-// Address returns the path of the socket on which containerd serves.
-func (e *Engine) Address() string { return e.address }
 
 // Version returns containerd's version.
 func (e *Engine) Version() string { return e.version }
