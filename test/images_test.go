@@ -425,6 +425,7 @@ func TestRemovedImageStaysForItsSessions(t *testing.T) {
 	if err := h.Remove(t.Context(), "py"); !errdefs.IsNotFound(err) {
 		t.Errorf("removing twice: error is %v; want %v", err, errdefs.ErrNotFound)
 	}
+	collect(inNamespace(t), t, h.client)
 	eventually(t, func() error { return h.contentGone(t) })
 	if _, err := sn.Stat(inNamespace(t), img.ChainID); err != nil {
 		t.Errorf("the parent of a session's snapshot: %v", err)
@@ -432,6 +433,7 @@ func TestRemovedImageStaysForItsSessions(t *testing.T) {
 	if err := sn.Remove(inNamespace(t), "session"); err != nil {
 		t.Fatal(err)
 	}
+	collect(inNamespace(t), t, h.client)
 	eventually(t, func() error {
 		if _, err := sn.Stat(inNamespace(t), img.ChainID); !errdefs.IsNotFound(err) {
 			return errors.Join(errors.New("the image's snapshot is there"), err)

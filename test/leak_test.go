@@ -209,7 +209,9 @@ func (st *stack) cycle(t *testing.T, vanish bool) {
 
 func TestSessionsLeaveNothingBehind(t *testing.T) {
 	st := newStack(t)
+	ctx := namespaces.WithNamespace(t.Context(), st.engine.Client().DefaultNamespace())
 	st.cycle(t, true) // what is made once and kept
+	collect(ctx, t, st.engine.Client())
 	var before census
 	eventually(t, func() error {
 		c, err := st.count(t.Context())
@@ -243,6 +245,7 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 	slices.Sort(durations)
 	t.Logf("%d cycles in %s; one took %s (p50), %s (p99)", leakCycles, time.Since(started).Round(time.Millisecond),
 		durations[len(durations)/2].Round(time.Millisecond), durations[len(durations)*99/100].Round(time.Millisecond))
+	collect(ctx, t, st.engine.Client())
 	eventually(t, func() error {
 		after, err := st.count(t.Context())
 		if err != nil {
