@@ -28,13 +28,13 @@ import (
 // It fails with ErrNotImplemented where the language has no recipe.
 func (s *Store) Build(ctx context.Context, language string, progress Progress) (_ Image, retErr error) {
 	ctx = s.context(ctx)
-	lang, err := lookup(language)
+	lang, err := s.lookup(language)
 	if err != nil {
 		return Image{}, fmt.Errorf("build image: %w", err)
 	}
 	if !lang.Buildable() {
 		return Image{}, fmt.Errorf("build image of %s: this release can build %s; run: codebeaker images %s: %w",
-			lang.Name, buildable(), howToGet(lang), errdefs.ErrNotImplemented)
+			lang.Name, s.buildable(), howToGet(lang), errdefs.ErrNotImplemented)
 	}
 	defer func() {
 		if retErr != nil {
@@ -80,9 +80,9 @@ func (s *Store) Build(ctx context.Context, language string, progress Progress) (
 }
 
 // buildable names the languages that Build can make.
-func buildable() string {
+func (s *Store) buildable() string {
 	var names []string
-	for _, l := range Languages() {
+	for _, l := range s.opts.Catalogue.Languages() {
 		if l.Buildable() {
 			names = append(names, l.Name)
 		}

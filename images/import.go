@@ -17,7 +17,7 @@ import (
 // for this host's platform.
 func (s *Store) Import(ctx context.Context, language string, r io.Reader, progress Progress) (Image, error) {
 	ctx = s.context(ctx)
-	lang, err := lookup(language)
+	lang, err := s.lookup(language)
 	if err != nil {
 		return Image{}, fmt.Errorf("import image: %w", err)
 	}

@@ -26,13 +26,25 @@ type Language struct {
 	versionEnv string
 }
 
-// Program is how a language runs a program that is one file.
+// Program is how a language runs a program that is one file, and how it
+// installs packages. In commands "{file}" stands for the path of the file and
+// "{base}" for that path without its extension; both are absolute. Commands
+// run in the workspace.
 type Program struct {
-	// File is the name of the file.
+	// File is the name of the file. A "*" in it stands for a text that makes
+	// the name one of its own.
 	File string
-	// Run is the command, in the file's directory; a program's arguments
-	// follow it.
+	// Compile is the command that has to succeed before Run; nil where the
+	// language has none.
+	Compile []string
+	// Run is the command that runs the program; a program's arguments follow.
 	Run []string
+	// Install is the command that installs packages, whose names follow; nil
+	// where the language has none.
+	Install []string
+	// InstallFile is the command that installs what a file lists, whose path
+	// is "{file}"; nil where the language has no such files.
+	InstallFile []string
 }
 
 // Buildable says that Build can make the language's image. Any language's
@@ -49,32 +61,54 @@ func (l Language) RecipeDigest() digest.Digest {
 	return l.recipe.digest()
 }
 
-// Languages returns the catalogue. The caller owns what is returned.
-func Languages() []Language {
-	return []Language{
+// Catalogue is the languages that there are. It does not change, and is safe
+// for concurrent use. The zero value is empty; NewCatalogue makes the usual one.
+type Catalogue struct{ languages []Language }
+
+// NewCatalogue returns the catalogue of the built-in languages.
+func NewCatalogue() *Catalogue {
+	return &Catalogue{languages: []Language{
 		{
 			Name: "python", Aliases: []string{"py"}, versionEnv: "PYTHON_VERSION", recipe: pythonRecipe(),
-			Program: Program{"main.py", []string{"python3", "main.py"}},
+			Program: Program{File: ".main-*.py", Run: []string{"python3", "{file}"}},
 		},
 		{
 			Name: "javascript", Aliases: []string{"js", "node", "nodejs"}, versionEnv: "NODE_VERSION",
-			Program: Program{"main.js", []string{"node", "main.js"}},
+			Program: Program{File: ".main-*.js", Run: []string{"node", "{file}"}},
 		},
 		{
+			// go ignores files whose names begin with a dot.
 			Name: "go", Aliases: []string{"golang"}, versionEnv: "GOLANG_VERSION",
-			Program: Program{"main.go", []string{"go", "run", "main.go"}},
+			Program: Program{File: "main-*.go", Run: []string{"go", "run", "{file}"}},
 		},
 		{
 			Name: "csharp", Aliases: []string{"cs", "c#", "dotnet"}, versionEnv: "DOTNET_SDK_VERSION",
-			Program: Program{"main.cs", []string{"/bin/sh", "-c", `mcs -out:main.exe main.cs && exec mono main.exe "$@"`, "sh"}},
+			Program: Program{
+				File:    ".main-*.cs",
+				Compile: []string{"mcs", "-out:{base}.exe", "{file}"},
+				Run:     []string{"mono", "{base}.exe"},
+			},
 		},
+	}}
+}
+
+// Languages returns the languages in their order. The caller owns the list and
+// must not change what it refers to.
+func (c *Catalogue) Languages() []Language { return slices.Clone(c.languages) }
+
+// Names returns the languages' names in their order.
+func (c *Catalogue) Names() []string {
+	names := make([]string, 0, len(c.languages))
+	for _, l := range c.languages {
+		names = append(names, l.Name)
 	}
+	return names
 }
 
 // Lookup finds a language by its name or an alias, in upper or lower case.
-func Lookup(name string) (Language, bool) {
+func (c *Catalogue) Lookup(name string) (Language, bool) {
 	name = strings.ToLower(name)
-	for _, l := range Languages() {
+	for _, l := range c.languages {
 		if l.Name == name || slices.Contains(l.Aliases, name) {
 			return l, true
 		}

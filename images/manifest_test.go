@@ -10,7 +10,7 @@ import (
 )
 
 func TestManifestOf(t *testing.T) {
-	lang, _ := Lookup("python")
+	lang, _ := NewCatalogue().Lookup("python")
 	l := layer{
 		Blob:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: digest.FromString("blob"), Size: 4},
 		DiffID:  digest.FromString("diff"),

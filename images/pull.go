@@ -30,7 +30,7 @@ import (
 // and the directory /workspace; whoever starts a container supplies them.
 func (s *Store) Pull(ctx context.Context, language, ref string, progress Progress) (Image, error) {
 	ctx = s.context(ctx)
-	lang, err := lookup(language)
+	lang, err := s.lookup(language)
 	if err != nil {
 		return Image{}, fmt.Errorf("pull image: %w", err)
 	}

@@ -52,6 +52,8 @@ type Image struct {
 
 // Options configure a Store. The zero value of each field has a default.
 type Options struct {
+	// Catalogue is the languages that there are: NewCatalogue's.
+	Catalogue *Catalogue
 	// Snapshotter is the name of the snapshotter to unpack into: overlayfs.
 	Snapshotter string
 	// BuildDir is where builds have their directories, on a file system with
@@ -93,6 +95,9 @@ type Store struct {
 
 // NewStore returns a store on containerd's client, which stays the caller's.
 func NewStore(client *containerd.Client, opts Options) *Store {
+	if opts.Catalogue == nil {
+		opts.Catalogue = NewCatalogue()
+	}
 	if opts.Snapshotter == "" {
 		opts.Snapshotter = "overlayfs"
 	}
@@ -134,7 +139,7 @@ func (s *Store) List(ctx context.Context) ([]Image, error) {
 // the rest is garbage, which containerd collects soon after.
 func (s *Store) Remove(ctx context.Context, language string) error {
 	ctx = s.context(ctx)
-	lang, ok := Lookup(language)
+	lang, ok := s.opts.Catalogue.Lookup(language)
 	if !ok {
 		return fmt.Errorf("remove image: no language is called %q: %w", language, errdefs.ErrNotFound)
 	}
@@ -159,7 +164,7 @@ func (s *Store) Remove(ctx context.Context, language string) error {
 // on it then fails with ErrNotFound.
 func (s *Store) Resolve(ctx context.Context, language string) (Image, error) {
 	ctx = s.context(ctx)
-	lang, err := lookup(language)
+	lang, err := s.lookup(language)
 	if err != nil {
 		return Image{}, err
 	}
@@ -195,16 +200,12 @@ func howToGet(lang Language) string {
 	return "pull " + lang.Name + " REFERENCE"
 }
 
-// lookup is Lookup with an error.
-func lookup(language string) (Language, error) {
-	lang, ok := Lookup(language)
+// lookup finds a language in the catalogue.
+func (s *Store) lookup(language string) (Language, error) {
+	lang, ok := s.opts.Catalogue.Lookup(language)
 	if !ok {
-		var names []string
-		for _, l := range Languages() {
-			names = append(names, l.Name)
-		}
 		return Language{}, fmt.Errorf("no language is called %q; there are %s: %w",
-			language, strings.Join(names, ", "), errdefs.ErrInvalidArgument)
+			language, strings.Join(s.opts.Catalogue.Names(), ", "), errdefs.ErrInvalidArgument)
 	}
 	return lang, nil
 }

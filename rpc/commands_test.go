@@ -38,11 +38,11 @@ func TestDecodeCommand(t *testing.T) {
 			  "stdin":"in","timeout":0.25,"background":false,"tty":null,"unknown":[{}]}`,
 			&session.Shell{
 				Name: "sh", Args: []string{"-c", ""}, Dir: "/tmp", Env: map[string]string{"A": "2"},
-				Stdin: []byte("in"), Timeout: 250 * time.Millisecond,
+				ProgramOptions: session.ProgramOptions{Stdin: []byte("in"), Timeout: 250 * time.Millisecond},
 			},
 		},
 		{`{"type":"execute_shell","command":"a"}`, &session.Shell{Name: "a"}},
-		{`{"type":"shell","commandName":"a","timeout":1e-300}`, &session.Shell{Name: "a", Timeout: 1}},
+		{`{"type":"shell","commandName":"a","timeout":1e-300}`, &session.Shell{Name: "a", ProgramOptions: session.ProgramOptions{Timeout: 1}}},
 	} {
 		got, err := decodeCommand(commandTypes(), []byte(test.text))
 		if err != nil {

@@ -30,6 +30,8 @@ const removeTimeout = 60 * time.Second
 
 // Options say what a Manager works with. Zero values ask for the defaults.
 type Options struct {
+	// Catalogue is the languages that there are; images.NewCatalogue's.
+	Catalogue  *images.Catalogue
 	Images     Images
 	Snapshots  Snapshots
 	Containers Containers
@@ -68,6 +70,9 @@ func (o Options) withDefaults() Options {
 	def(&o.FileTimeout, time.Minute)
 	o.Limits = o.Limits.or(Limits{MemoryBytes: 512 << 20, CPUs: 1, Pids: 256})
 	o.MaxLimits = o.MaxLimits.or(Limits{MemoryBytes: 64 << 30, CPUs: 256, Pids: 32768})
+	if o.Catalogue == nil {
+		o.Catalogue = images.NewCatalogue()
+	}
 	if o.MaxSessions == 0 {
 		o.MaxSessions = 256
 	}
@@ -171,13 +176,10 @@ func (m *Manager) reserve() error {
 // newSession checks a request and returns the session that it asks for, of
 // which nothing exists yet.
 func (m *Manager) newSession(req CreateRequest) (*session, error) {
-	lang, ok := images.Lookup(req.Language)
+	lang, ok := m.opts.Catalogue.Lookup(req.Language)
 	if !ok {
-		var names []string
-		for _, l := range images.Languages() {
-			names = append(names, l.Name)
-		}
-		return nil, fmt.Errorf("language %q is unknown, this server has %s: %w", req.Language, strings.Join(names, ", "), ErrLanguage)
+		return nil, fmt.Errorf("language %q is unknown, this server has %s: %w",
+			req.Language, strings.Join(m.opts.Catalogue.Names(), ", "), ErrLanguage)
 	}
 	s := &session{
 		id:          strings.ToLower(rand.Text()),
@@ -306,7 +308,7 @@ func (m *Manager) List(context.Context) ([]Info, error) {
 // Languages describes the catalogue.
 func (m *Manager) Languages(ctx context.Context) ([]Language, error) {
 	var languages []Language
-	for _, l := range images.Languages() {
+	for _, l := range m.opts.Catalogue.Languages() {
 		lang := Language{Name: l.Name, Aliases: l.Aliases, Image: images.ImageName(l.Name)}
 		image, err := m.opts.Images.Resolve(ctx, l.Name)
 		switch {

@@ -117,7 +117,7 @@ func TestSessionsExpireWhenIdleAndNotWhileTheyWork(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _ = m.Execute(ctx, info.ID, &Shell{Name: "block", Timeout: time.Hour})
+			_, _ = m.Execute(ctx, info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: time.Hour}})
 		}()
 		pass(20 * time.Minute)
 		if !alive() {
@@ -141,7 +141,7 @@ func TestSessionsExpireAtTheEndOfTheirLifeEvenWhileTheyWork(t *testing.T) {
 		m := newFakeHost().manager(nil)
 		info := create(t, m, CreateRequest{MaxLifetime: time.Hour})
 		started := time.Now()
-		o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", Timeout: 3 * time.Hour})
+		o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: 3 * time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +195,7 @@ func TestEndsAreTrue(t *testing.T) {
 					c.oomKills = 1
 				}
 			}
-			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: tc.program, Timeout: tc.timeout})
+			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: tc.program, ProgramOptions: ProgramOptions{Timeout: tc.timeout}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -317,7 +317,7 @@ func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 		info := create(t, m, CreateRequest{})
 		reason := make(chan EndReason, 1)
 		go func() {
-			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", Timeout: time.Hour})
+			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: time.Hour}})
 			if err != nil {
 				t.Error(err)
 			}

@@ -60,77 +60,6 @@ type Info struct {
 	Limits Limits
 }
 
-// Command is something to do in a session: *WriteFile, *ReadFile or *Shell.
-type Command interface{ command() }
-
-// WriteMode says what WriteFile does to a file that exists.
-type WriteMode int
-
-const (
-	// WriteReplace creates the file or replaces its content.
-	WriteReplace WriteMode = iota
-	// WriteAppend creates the file or adds to its end.
-	WriteAppend
-)
-
-// WriteFile writes a file, making its parent directories. Its result is a
-// *WriteFileResult.
-type WriteFile struct {
-	// Path is absolute or relative to /workspace.
-	Path    string
-	Content []byte
-	Mode    WriteMode
-	// Permissions are the file's permission bits; nil leaves those of an
-	// existing file alone and gives a new one 0644.
-	Permissions *uint32
-}
-
-// WriteFileResult says what WriteFile did.
-type WriteFileResult struct {
-	Path string
-	// Bytes is how many bytes this command wrote.
-	Bytes int64
-}
-
-// ReadFile reads a file or a range of it. Its result is a *ReadFileResult.
-type ReadFile struct {
-	// Path is absolute or relative to /workspace.
-	Path string
-	// Offset is where to start, in bytes.
-	Offset int64
-	// Length is how many bytes to read at most; negative for all. What exceeds
-	// the manager's MaxFileBytes is refused, not cut.
-	Length int64
-}
-
-// ReadFileResult is what ReadFile read.
-type ReadFileResult struct {
-	Path    string
-	Content []byte
-}
-
-// Shell runs a program and waits for its end. Its result is an
-// *ExecutionResult.
-type Shell struct {
-	// Name is a program, looked up in PATH. Where Args is empty and Name is no
-	// program but a line of shell, /bin/sh -c runs it.
-	Name string
-	Args []string
-	// Dir is the working directory; /workspace where empty.
-	Dir string
-	// Env is added to the session's environment.
-	Env map[string]string
-	// Stdin is what the program reads; its standard input ends after it.
-	Stdin []byte
-	// Timeout is the deadline for the program and all that it started; zero for
-	// the manager's default.
-	Timeout time.Duration
-}
-
-func (*WriteFile) command() {}
-func (*ReadFile) command()  {}
-func (*Shell) command()     {}
-
 // EndReason says how an execution ended, as it was seen. The texts are those
 // of the wire.
 type EndReason string
@@ -176,17 +105,6 @@ type Usage struct {
 	CPU time.Duration
 	// PeakMemoryBytes is the most memory it had at one time.
 	PeakMemoryBytes uint64
-}
-
-// Outcome is the answer to a command that was carried out.
-type Outcome struct {
-	// Result is the result that the command's type names.
-	Result any
-	// Success is false where a program did not exit with 0.
-	Success bool
-	// Error is a sentence for a person where Success is false.
-	Error    string
-	Duration time.Duration
 }
 
 // Language is a language of the catalogue, as a client sees it.

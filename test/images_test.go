@@ -176,7 +176,7 @@ func TestBuiltImageIsReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 		digests = append(digests, img.Digest.String())
-		lang, _ := images.Lookup("python")
+		lang, _ := images.NewCatalogue().Lookup("python")
 		if !strings.HasPrefix(img.Version, "3.13.") || img.RecipeDigest != lang.RecipeDigest().String() || !img.Ready || img.Source != "build" {
 			t.Errorf("image is %+v", img)
 		}
@@ -336,7 +336,7 @@ func TestKilledBuildLeavesOnlyItsDirectory(t *testing.T) {
 
 func TestLanguageWithoutRecipe(t *testing.T) {
 	h := newImageHost(t, fakeMmdebstrap(t, "exit 1"))
-	for _, lang := range images.Languages() {
+	for _, lang := range images.NewCatalogue().Languages() {
 		if _, err := h.Build(t.Context(), lang.Name, nil); !lang.Buildable() && !errdefs.IsNotImplemented(err) {
 			t.Errorf("%s: error is %v; want %v", lang.Name, err, errdefs.ErrNotImplemented)
 		}

@@ -91,7 +91,7 @@ func newBuildCommand(cfg *config) *cobra.Command {
 // upToDate says whether a language has an image that its recipe of today, or a
 // user, made.
 func upToDate(ctx context.Context, store *images.Store, name string) (bool, error) {
-	lang, ok := images.Lookup(name)
+	lang, ok := images.NewCatalogue().Lookup(name)
 	if !ok {
 		return false, nil // Build says it better
 	}
@@ -169,7 +169,7 @@ func newListCommand(cfg *config) *cobra.Command {
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 				fmt.Fprintln(w, "LANGUAGE\tVERSION\tSIZE\tUPDATED\tDIGEST")
-				for _, lang := range images.Languages() {
+				for _, lang := range images.NewCatalogue().Languages() {
 					image, ok := have[lang.Name]
 					switch {
 					case ok:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -162,7 +163,7 @@ func decodeText(text, encoding string) ([]byte, error) {
 // execute runs the program in a session that it makes and closes. message says
 // why it failed, where it did.
 func (p program) execute(ctx context.Context, url string) (e *execution, message string, t timings, retErr error) {
-	lang, ok := images.Lookup(p.language)
+	lang, ok := images.NewCatalogue().Lookup(p.language)
 	if !ok {
 		return nil, "", t, fmt.Errorf("language %q is unknown: codebeaker images list shows those there are", p.language)
 	}
@@ -199,13 +200,18 @@ func (p program) execute(ctx context.Context, url string) (e *execution, message
 	execute := func(command map[string]any, result any) error {
 		return c.Call(ctx, "session.execute", map[string]any{"sessionId": session.SessionID, "command": command}, result)
 	}
-	if err := execute(map[string]any{"type": "write_file", "path": lang.Program.File, "content": p.code}, nil); err != nil {
+	file := strings.ReplaceAll(lang.Program.File, "*", "program")
+	run := slices.Clone(lang.Program.Run)
+	for i, arg := range run {
+		run[i] = strings.ReplaceAll(arg, "{file}", file)
+	}
+	if err := execute(map[string]any{"type": "write_file", "path": file, "content": p.code}, nil); err != nil {
 		return nil, "", t, fmt.Errorf("write program: %w", err)
 	}
 	t.write = lap()
 	command := map[string]any{
-		"type": "execute_shell", "commandName": lang.Program.Run[0],
-		"args": append(append([]string{}, lang.Program.Run[1:]...), p.args...),
+		"type": "execute_shell", "commandName": run[0],
+		"args": append(run[1:], p.args...),
 	}
 	if p.timeout > 0 {
 		command["timeout"] = p.timeout.Seconds()
@@ -230,7 +236,7 @@ func (p program) execute(ctx context.Context, url string) (e *execution, message
 // tryServer runs a first program and shows what came back.
 func tryServer(ctx context.Context, w io.Writer, url, language string) error {
 	const code = "x = 10\nprint(x * 2)\n"
-	if lang, ok := images.Lookup(language); !ok || lang.Name != "python" {
+	if lang, ok := images.NewCatalogue().Lookup(language); !ok || lang.Name != "python" {
 		return fmt.Errorf("--try %q: takes python", language)
 	}
 	e, _, t, err := program{language: language, code: code}.execute(ctx, url)
