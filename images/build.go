@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
@@ -148,7 +147,7 @@ func (s *Store) buildLayer(ctx context.Context, r *recipe, dir *buildDir, report
 			return fmt.Errorf("compress layer: %w", err)
 		}
 		counted := &countingReader{r: rootfs, count: func(n int64) { report.report(Event{Stage: StageLayer, Done: n}) }}
-		status, err = canonicalize(io.MultiWriter(diffID.Hash(), z), counted, time.Unix(r.Epoch, 0))
+		status, err = canonicalize(io.MultiWriter(diffID.Hash(), z), counted, r)
 		return errors.Join(err, z.Close())
 	}
 	line := func(l string) {

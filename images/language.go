@@ -45,6 +45,11 @@ type Program struct {
 	// InstallFile is the command that installs what a file lists, whose path
 	// is "{file}"; nil where the language has no such files.
 	InstallFile []string
+	// Offline are variables, "NAME=value", to run Install and InstallFile with
+	// where there is no network: they then fail at once for what would have to
+	// be downloaded, and install what the session has, such as a directory or
+	// an archive of a package.
+	Offline []string
 }
 
 // Buildable says that Build can make the language's image. Any language's
@@ -67,29 +72,7 @@ type Catalogue struct{ languages []Language }
 
 // NewCatalogue returns the catalogue of the built-in languages.
 func NewCatalogue() *Catalogue {
-	return &Catalogue{languages: []Language{
-		{
-			Name: "python", Aliases: []string{"py"}, versionEnv: "PYTHON_VERSION", recipe: pythonRecipe(),
-			Program: Program{File: ".main-*.py", Run: []string{"python3", "{file}"}},
-		},
-		{
-			Name: "javascript", Aliases: []string{"js", "node", "nodejs"}, versionEnv: "NODE_VERSION",
-			Program: Program{File: ".main-*.js", Run: []string{"node", "{file}"}},
-		},
-		{
-			// go ignores files whose names begin with a dot.
-			Name: "go", Aliases: []string{"golang"}, versionEnv: "GOLANG_VERSION",
-			Program: Program{File: "main-*.go", Run: []string{"go", "run", "{file}"}},
-		},
-		{
-			Name: "csharp", Aliases: []string{"cs", "c#", "dotnet"}, versionEnv: "DOTNET_SDK_VERSION",
-			Program: Program{
-				File:    ".main-*.cs",
-				Compile: []string{"mcs", "-out:{base}.exe", "{file}"},
-				Run:     []string{"mono", "{base}.exe"},
-			},
-		},
-	}}
+	return &Catalogue{languages: []Language{python(), javascript(), golang(), csharp()}}
 }
 
 // Languages returns the languages in their order. The caller owns the list and

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,11 +18,12 @@ const maxStatusBytes = 16 << 20
 
 // canonicalize copies a root file system from one tar stream to another, so
 // that the bytes of the result depend on what the files are and not on the
-// host or the version of its tar. It sets times after epoch back to it, drops
-// the names of owners and all extended attributes but capabilities, and drops
-// what a sandbox has no use for: device nodes, the content of /dev, and
-// set-user-id bits. It returns the content of dpkg's status file.
-func canonicalize(w io.Writer, r io.Reader, epoch time.Time) (status []byte, err error) {
+// host or the version of its tar. It sets times after the recipe's epoch back to
+// it and those in its caches to cacheTime, drops the names of owners and all
+// extended attributes but capabilities, and drops what a sandbox has no use for:
+// device nodes, the content of /dev, and set-user-id bits. It returns the
+// content of dpkg's status file.
+func canonicalize(w io.Writer, r io.Reader, from *recipe) (status []byte, err error) {
 	in, out := tar.NewReader(r), tar.NewWriter(w)
 	for {
 		h, err := in.Next()
@@ -30,7 +33,7 @@ func canonicalize(w io.Writer, r io.Reader, epoch time.Time) (status []byte, err
 		if err != nil {
 			return nil, fmt.Errorf("read root file system: %w", err)
 		}
-		h, ok := canonicalHeader(h, epoch)
+		h, ok := canonicalHeader(h, from)
 		if !ok {
 			continue
 		}
@@ -63,7 +66,7 @@ func canonicalize(w io.Writer, r io.Reader, epoch time.Time) (status []byte, err
 
 // canonicalHeader returns a file's header as canonicalize writes it, or false
 // where the file is dropped.
-func canonicalHeader(h *tar.Header, epoch time.Time) (*tar.Header, bool) {
+func canonicalHeader(h *tar.Header, from *recipe) (*tar.Header, bool) {
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
 	if name == "" || strings.HasPrefix(name, "dev/") {
 		return nil, false
@@ -78,8 +81,11 @@ func canonicalHeader(h *tar.Header, epoch time.Time) (*tar.Header, bool) {
 		Gid:      h.Gid,
 		ModTime:  h.ModTime.Truncate(time.Second),
 	}
-	if c.ModTime.After(epoch) {
+	if epoch := time.Unix(from.Epoch, 0); c.ModTime.After(epoch) {
 		c.ModTime = epoch
+	}
+	if slices.ContainsFunc(from.Caches, func(dir string) bool { return strings.HasPrefix(name, dir+"/") }) {
+		c.ModTime = time.Unix(cacheTime, 0)
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
@@ -100,9 +106,13 @@ func canonicalHeader(h *tar.Header, epoch time.Time) (*tar.Header, bool) {
 	return c, true
 }
 
+// repacked is what Debian adds to the version of a source that it left something
+// out of.
+var repacked = regexp.MustCompile(`[+~](dfsg|ds)[0-9.]*$`)
+
 // packageVersion returns the upstream version of a package, "3.13.5" for
-// Debian's "1:3.13.5-1", from dpkg's status file. It returns an empty text
-// where the package is not there.
+// Debian's "1:3.13.5-1" and "20.19.2" for "20.19.2+dfsg-1", from dpkg's status
+// file. It returns an empty text where the package is not there.
 func packageVersion(status []byte, name string) string {
 	for stanza := range bytes.SplitSeq(status, []byte("\n\n")) {
 		f := fields(stanza)
@@ -116,7 +126,7 @@ func packageVersion(status []byte, name string) string {
 		if i := strings.LastIndexByte(version, '-'); i >= 0 {
 			version = version[:i]
 		}
-		return version
+		return repacked.ReplaceAllString(version, "")
 	}
 	return ""
 }

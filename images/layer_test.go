@@ -52,9 +52,12 @@ func TestCanonicalize(t *testing.T) {
 		tar.Header{Typeflag: tar.TypeDir, Name: "./var/mail/", Mode: 0o2775, Gid: 8, ModTime: old},
 		tar.Header{Typeflag: tar.TypeReg, Name: "./var/lib/dpkg/status", Linkname: "Package: a\n", Mode: 0o644, ModTime: old},
 		tar.Header{Typeflag: tar.TypeSymlink, Name: "./bin", Linkname: "usr/bin", Mode: 0o777, ModTime: old},
+		tar.Header{Typeflag: tar.TypeDir, Name: "./home/cache/", Mode: 0o755, ModTime: young},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./home/cache/entry", Mode: 0o644, ModTime: young},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./home/cache2", Mode: 0o644, ModTime: young},
 	)
 	var out bytes.Buffer
-	status, err := canonicalize(&out, bytes.NewReader(in), epoch)
+	status, err := canonicalize(&out, bytes.NewReader(in), &recipe{Epoch: epoch.Unix(), Caches: []string{"home/cache"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +72,9 @@ func TestCanonicalize(t *testing.T) {
 		{Typeflag: tar.TypeDir, Name: "var/mail/", Mode: 0o2775, Gid: 8, ModTime: old},
 		{Typeflag: tar.TypeReg, Name: "var/lib/dpkg/status", Mode: 0o644, ModTime: old, Size: 11},
 		{Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin", Mode: 0o777, ModTime: old},
+		{Typeflag: tar.TypeDir, Name: "home/cache/", Mode: 0o755, ModTime: epoch},
+		{Typeflag: tar.TypeReg, Name: "home/cache/entry", Mode: 0o644, ModTime: time.Unix(cacheTime, 0)},
+		{Typeflag: tar.TypeReg, Name: "home/cache2", Mode: 0o644, ModTime: epoch},
 	}
 	r := tar.NewReader(&out)
 	for _, w := range want {
@@ -95,7 +101,7 @@ func TestCanonicalizeSameForAnyTar(t *testing.T) {
 	for i, format := range []tar.Format{tar.FormatPAX, tar.FormatGNU} {
 		in := tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "./a", Linkname: "x", Mode: 0o644, ModTime: time.Unix(5, 0), Format: format})
 		in = append(in, make([]byte, i*10240)...) // padding
-		if _, err := canonicalize(&outs[i], bytes.NewReader(in), time.Unix(10, 0)); err != nil {
+		if _, err := canonicalize(&outs[i], bytes.NewReader(in), &recipe{Epoch: 10}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,16 +112,18 @@ func TestCanonicalizeSameForAnyTar(t *testing.T) {
 
 func TestCanonicalizeReportsCutStream(t *testing.T) {
 	in := tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "./a", Linkname: "content", Mode: 0o644})
-	if _, err := canonicalize(io.Discard, bytes.NewReader(in[:514]), time.Unix(0, 0)); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := canonicalize(io.Discard, bytes.NewReader(in[:514]), &recipe{}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error is %v; want %v", err, io.ErrUnexpectedEOF)
 	}
 }
 
 func TestPackageVersion(t *testing.T) {
 	status := []byte("Package: python3-pip\nVersion: 25.1\n\nPackage: python3\nStatus: install ok installed\nVersion: 3.13.5-1\n\n" +
-		"Package: procps\nVersion: 2:4.0.4-9\n\nPackage: node\nVersion: 20.19.2+dfsg-1+deb13u1\n")
+		"Package: procps\nVersion: 2:4.0.4-9\n\nPackage: node\nVersion: 20.19.2+dfsg-1+deb13u1\n\nPackage: mono\nVersion: 6.12.0.199+dfsg1-6\n\n" +
+		"Package: npm\nVersion: 9.2.0~ds1-3\n\nPackage: none\nVersion: 1.0.dsx-1\n")
 	for name, want := range map[string]string{
-		"python3": "3.13.5", "python3-pip": "25.1", "procps": "4.0.4", "node": "20.19.2+dfsg", "python": "",
+		"python3": "3.13.5", "python3-pip": "25.1", "procps": "4.0.4",
+		"node": "20.19.2", "mono": "6.12.0.199", "npm": "9.2.0", "none": "1.0.dsx", "python": "",
 	} {
 		if got := packageVersion(status, name); got != want {
 			t.Errorf("version of %s is %q; want %q", name, got, want)

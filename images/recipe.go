@@ -39,7 +39,15 @@ type recipe struct {
 	Customize string
 	// Env is the environment of programs.
 	Env []string
+	// Caches are directories, named from the root without a leading slash,
+	// whose files are dated cacheTime.
+	Caches []string
 }
+
+// cacheTime is the time of a cache's files, 2038-01-01 in seconds since 1970: a
+// toolchain that judges them by their age finds them young. Any file system
+// holds it.
+const cacheTime = 2145916800
 
 // digest identifies the recipe.
 func (r *recipe) digest() digest.Digest {
@@ -54,7 +62,7 @@ func (r *recipe) digest() digest.Digest {
 // debian is what the recipes of all languages have in common.
 func debian(versionOf string, packages ...string) *recipe {
 	return &recipe{
-		Format:  1,
+		Format:  2,
 		Epoch:   1754697600, // 2025-08-09, the release of Debian 13
 		Suite:   "trixie",
 		Variant: "essential",
@@ -105,18 +113,3 @@ rm -f "$root/etc/resolv.conf" "$root/etc/hostname" "$root/etc/hosts" "$root/etc/
 : >"$root/etc/machine-id"
 printf '127.0.0.1\tlocalhost\n::1\tlocalhost\n' >"$root/etc/hosts"
 `
-
-// pythonRecipe has pip and venv beside the interpreter.
-func pythonRecipe() *recipe {
-	r := debian("python3", "python3", "python3-pip", "python3-venv")
-	// Debian's pip refuses to install beside Debian's packages. In a sandbox
-	// nobody else uses them, so it may.
-	r.DpkgOptions = append(r.DpkgOptions, "path-exclude=/usr/lib/python3*/EXTERNALLY-MANAGED")
-	r.Customize += `ln -s python3 "$root/usr/bin/python"` + "\n"
-	r.Env = append(r.Env,
-		// What a program prints is sent as it is printed.
-		"PYTHONUNBUFFERED=1",
-		"PIP_DISABLE_PIP_VERSION_CHECK=1",
-	)
-	return r
-}
