@@ -19,6 +19,9 @@ type Language struct {
 	Aliases []string
 	// Program says how a program of one file is run.
 	Program Program
+	// Image is the reference of the image that Pull pulls where it is told
+	// none; empty where there is no such image.
+	Image string
 
 	recipe *recipe // nil where Build cannot make the image
 	// versionEnv is the variable by which the language's official image tells

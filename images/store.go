@@ -64,6 +64,9 @@ type Options struct {
 	// HostsDir has a directory with a hosts.toml for each registry that is not
 	// reached in the usual way, as containerd's certs.d does: no such registry.
 	HostsDir string
+	// Registries are those that are not reached in the usual way, by host and
+	// port as in references: none. HostsDir has precedence.
+	Registries map[string]Registry
 	// Mirror and SecurityMirror are URIs of Debian's archive and of its
 	// security archive: those that the host's apt uses.
 	Mirror, SecurityMirror string
@@ -196,6 +199,9 @@ func (s *Store) Resolve(ctx context.Context, language string) (Image, error) {
 func howToGet(lang Language) string {
 	if lang.Buildable() {
 		return "build " + lang.Name
+	}
+	if lang.Image != "" {
+		return "pull " + lang.Name
 	}
 	return "pull " + lang.Name + " REFERENCE"
 }

@@ -20,10 +20,10 @@ group_packages() {
     build) printf '%s\n' make gcc libc6-dev libseccomp-dev pkg-config ca-certificates ;;
     # What builds language images.
     run) printf '%s\n' mmdebstrap debian-archive-keyring ca-certificates ;;
-    # What the tests speak to the server with, beside Go, and what their small
-    # image holds. Node.js from elsewhere may bring its own npm.
+    # What the tests speak to the server with, beside Go, what their small image
+    # holds, and what they pull from. Node.js from elsewhere may bring its own npm.
     test)
-      printf '%s\n' busybox-static nodejs
+      printf '%s\n' busybox-static docker-registry nodejs
       command -v npm >/dev/null || printf 'npm\n'
       ;;
     # What the tests need in a virtual machine, where those that need more are
@@ -95,6 +95,23 @@ lists_know() {
   done
 }
 
+# without_service UNIT COMMAND... runs a command that installs the unit, and has
+# systemd, where that runs, not start it now or later: the tests start their own,
+# and docker-registry's would take the port of codebeaker serve.
+without_service() {
+  local unit=$1 failed=0
+  shift
+  if [ ! -d /run/systemd/system ]; then
+    "$@"
+    return
+  fi
+  as_root systemctl --quiet --runtime mask "$unit"
+  "$@" || failed=$?
+  as_root systemctl --quiet --runtime unmask "$unit"
+  as_root systemctl --quiet disable "$unit"
+  return "$failed"
+}
+
 # install PACKAGE... shows what apt and dpkg say only where they fail.
 install() {
   local said command="apt-get install --no-install-recommends $*"
@@ -122,7 +139,9 @@ if [ -n "$builds" ]; then
   check_go_present
 fi
 mapfile -t missing < <(missing_packages $wanted)
-if [ ${#missing[@]} -gt 0 ]; then
+if [[ " ${missing[*]} " == *' docker-registry '* ]]; then
+  without_service docker-registry.service install "${missing[@]}"
+elif [ ${#missing[@]} -gt 0 ]; then
   install "${missing[@]}"
 fi
 if [ -n "$builds" ]; then
