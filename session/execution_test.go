@@ -90,24 +90,23 @@ func TestExecutionTellsWhereItIs(t *testing.T) {
 }
 
 // A reply says that a program has ended; from then on its session must not be
-// seen at work, and the other way around.
+// seen at work. Many times, as it is about which of two comes first.
 func TestSessionIsIdleWhenItsExecutionIsDone(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
 		info, e := started(t, m, &session.Shell{Name: "block"})
-		get := func() session.Info {
-			i, err := m.Get(t.Context(), info.ID)
-			if err != nil {
+		for n := 1; n <= 300; n++ {
+			if i, err := m.Get(t.Context(), info.ID); err != nil || i.State != session.StateActive || i.ExecutionCount != n {
+				t.Fatalf("while a program runs in the background: %+v, %v", i, err)
+			}
+			time.AfterFunc(time.Second, e.Cancel)
+			<-e.Done()
+			if i, err := m.Get(t.Context(), info.ID); err != nil || i.State != session.StateIdle || time.Since(i.LastActivity) > 0 {
+				t.Fatalf("after it: %+v, %v", i, err)
+			}
+			var err error
+			if e, err = m.Start(t.Context(), info.ID, &session.Shell{Name: "block"}, true); err != nil {
 				t.Fatal(err)
 			}
-			return i
-		}
-		if i := get(); i.State != session.StateActive || i.ExecutionCount != 1 {
-			t.Errorf("while a program runs in the background: %+v", i)
-		}
-		time.AfterFunc(time.Minute, e.Cancel)
-		<-e.Done()
-		if i := get(); i.State != session.StateIdle || time.Since(i.LastActivity) > time.Second {
-			t.Errorf("after it: %+v", i)
 		}
 	})
 }
@@ -336,6 +335,21 @@ func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 		held()
 		if r := ended(t, all[4]); len(r.Stdout) != 0 {
 			t.Errorf("it keeps %q for nobody", r.Stdout)
+		}
+	})
+}
+
+func TestKeptExecutionsTakeBoundedMemory(t *testing.T) {
+	inBubble(t, func(o *session.Options) { o.MaxKeptBytes = 8 << 10 }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		info := create(t, m, session.CreateRequest{})
+		for range 20 {
+			if _, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "seq", Args: []string{"200"}}); err != nil { // about 700 bytes, in 1024
+				t.Fatal(err)
+			}
+			pass(time.Second)
+		}
+		if list, _ := m.Executions(t.Context(), ""); len(list) != 8 {
+			t.Errorf("%d executions of 1 KiB are kept in 8 KiB", len(list))
 		}
 	})
 }
