@@ -91,7 +91,7 @@ func (f *follower) tell(ctx context.Context, watch func(sessionID string)) {
 	if !waitFor(e.Done(), ctx.Done()) {
 		return
 	}
-	outcome, err := e.Outcome()
+	outcome, err := e.Ending()
 	if err == nil {
 		var r *session.ExecutionResult
 		if r, err = resultAs[session.ExecutionResult](outcome.Result); err == nil {
