@@ -10,12 +10,17 @@ func csharp() Language {
 		Program: Program{
 			File:    ".main-*.cs",
 			Compile: []string{"/bin/sh", "-c", csharpCompile(), "compile", "{file}", "{base}"},
+			Made:    []string{"{base}.exe", dotnetBuilds + "{base}"},
 			Run:     []string{"/bin/sh", "-c", dotnetSetup + csharpRun, "run", "{base}"},
 			Install: []string{"/bin/sh", "-c", dotnetSetup + csharpInstall, "install"},
 			Offline: []string{"CODEBEAKER_OFFLINE=1"},
 		},
 	}
 }
+
+// dotnetBuilds is the directory below which programs are built with dotnet, each
+// in one named for its path. It has no project of a user's above it.
+const dotnetBuilds = "/tmp/codebeaker"
 
 // monoLibrary is a library, as mcs names it, and the package that has it.
 type monoLibrary struct{ name, pkg string }
@@ -46,7 +51,7 @@ func csharpCompile() string {
 	return dotnetSetup + `if [ -z "$dotnet" ]; then
 	exec mcs -nologo -unsafe -out:"$2.exe"` + refs.String() + ` "$1"
 fi
-dir=$(build "$2")
+dir=` + dotnetBuilds + `$2
 mkdir -p "$dir"
 [ -e "$project" ] && cp "$project" "$dir/program.csproj" || new_project >"$dir/program.csproj"
 exec dotnet build "$dir/program.csproj" --nologo --verbosity quiet --output "$dir/out" "-p:ProgramFile=$1" \
@@ -61,7 +66,7 @@ shift
 if [ -z "$dotnet" ]; then
 	exec mono "$base.exe" "$@"
 fi
-exec dotnet "$(build "$base")/out/program.dll" "$@"
+exec dotnet "` + dotnetBuilds + `$base/out/program.dll" "$@"
 `
 
 // csharpInstall adds packages of NuGet, each with its name or NAME@VERSION, to
@@ -95,7 +100,6 @@ export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPE
 	MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 UseSharedCompilation=false
 [ -w "${HOME:-/}" ] || export HOME=/tmp
 project=$HOME/.codebeaker/program.csproj
-build() { printf '%s/codebeaker-%s' "${TMPDIR:-/tmp}" "${1##*/}"; }
 new_project() {
 	cat <<'EOF'
 <Project Sdk="Microsoft.NET.Sdk">

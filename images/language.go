@@ -40,6 +40,9 @@ type Program struct {
 	// Compile is the command that has to succeed before Run; nil where the
 	// language has none.
 	Compile []string
+	// Made are the files and directories that Compile makes, such as
+	// "{base}.exe". They are removed with the file after the program's end.
+	Made []string
 	// Run is the command that runs the program; a program's arguments follow.
 	Run []string
 	// Install is the command that installs packages, whose names follow; nil

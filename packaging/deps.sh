@@ -106,7 +106,7 @@ without_service() {
     return
   fi
   as_root systemctl --quiet --runtime mask "$unit"
-  "$@" || failed=$?
+  ("$@") || failed=$? # a subshell, as it may exit
   as_root systemctl --quiet --runtime unmask "$unit"
   as_root systemctl --quiet disable "$unit"
   return "$failed"

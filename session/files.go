@@ -18,6 +18,18 @@ import (
 // maxPathBytes is PATH_MAX of Linux without its NUL.
 const maxPathBytes = 4095
 
+// executeFile carries out a file command.
+func (s *session) executeFile(ctx context.Context, cmd Command) (any, error) {
+	switch cmd := cmd.(type) {
+	case *WriteFile:
+		return s.writeFile(ctx, cmd)
+	case *ReadFile:
+		return s.readFile(ctx, cmd)
+	default:
+		return nil, fmt.Errorf("execute command: unknown type %T", cmd)
+	}
+}
+
 // writeFile carries out WriteFile.
 func (s *session) writeFile(ctx context.Context, cmd *WriteFile) (*WriteFileResult, error) {
 	name, err := sessionPath("command.path", cmd.Path)
@@ -79,6 +91,11 @@ func openOrMakeParents(client *sftp.Client, name string, flags int) (*sftp.File,
 		return nil, err
 	}
 	return client.OpenFile(name, flags)
+}
+
+// removeFile removes a file that the session made by itself.
+func (s *session) removeFile(ctx context.Context, name string) error {
+	return s.withFiles(ctx, name, func(client *sftp.Client) error { return client.Remove(name) })
 }
 
 // readFile carries out ReadFile.
