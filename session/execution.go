@@ -32,12 +32,6 @@ const (
 // execute carries out a command in a session that admitted it.
 func (s *session) execute(ctx context.Context, cmd Command) (*Outcome, error) {
 	switch cmd := cmd.(type) {
-	case *WriteFile:
-		result, err := s.writeFile(ctx, cmd)
-		return &Outcome{Result: result, Success: true}, err
-	case *ReadFile:
-		result, err := s.readFile(ctx, cmd)
-		return &Outcome{Result: result, Success: true}, err
 	case *Shell:
 		result, err := s.runShell(ctx, cmd)
 		if err != nil {
@@ -49,7 +43,8 @@ func (s *session) execute(ctx context.Context, cmd Command) (*Outcome, error) {
 		}
 		return outcome, nil
 	default:
-		return nil, fmt.Errorf("execute command: unknown type %T", cmd)
+		result, err := s.executeFile(ctx, cmd)
+		return &Outcome{Result: result, Success: true}, err
 	}
 }
 

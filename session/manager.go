@@ -56,6 +56,8 @@ type Options struct {
 	MaxOutputBytes int
 	// MaxFileBytes is the most that one ReadFile returns; 8 MiB.
 	MaxFileBytes int64
+	// MaxListEntries is the most that one ListDirectory returns; 10000.
+	MaxListEntries int
 }
 
 func (o Options) withDefaults() Options {
@@ -81,6 +83,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxFileBytes == 0 {
 		o.MaxFileBytes = 8 << 20
+	}
+	if o.MaxListEntries == 0 {
+		o.MaxListEntries = 10000
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
