@@ -37,6 +37,9 @@ type Program struct {
 	// Compile is the command that has to succeed before Run; nil where the
 	// language has none.
 	Compile []string
+	// Made are the files and directories that Compile makes, such as
+	// "{base}.exe". They are removed with the file after the program's end.
+	Made []string
 	// Run is the command that runs the program; a program's arguments follow.
 	Run []string
 	// Install is the command that installs packages, whose names follow; nil
@@ -45,6 +48,11 @@ type Program struct {
 	// InstallFile is the command that installs what a file lists, whose path
 	// is "{file}"; nil where the language has no such files.
 	InstallFile []string
+	// Offline are variables, "NAME=value", to run Install and InstallFile with
+	// where there is no network: they then fail at once for what would have to
+	// be downloaded, and install what the session has, such as a directory or
+	// an archive of a package.
+	Offline []string
 }
 
 // Buildable says that Build can make the language's image. Any language's
@@ -86,6 +94,7 @@ func NewCatalogue() *Catalogue {
 			Program: Program{
 				File:    ".main-*.cs",
 				Compile: []string{"mcs", "-out:{base}.exe", "{file}"},
+				Made:    []string{"{base}.exe"},
 				Run:     []string{"mono", "{base}.exe"},
 			},
 		},

@@ -192,17 +192,21 @@ func (c *Container) forget(group cgroup.Group) error {
 }
 
 // mkfifos makes the FIFOs of an execution and returns their set, which removes
-// them when it is closed.
-func (c *Container) mkfifos(execID string) (*cio.FIFOSet, error) {
+// them when it is closed. A terminal has none for stderr.
+func (c *Container) mkfifos(execID string, terminal bool) (*cio.FIFOSet, error) {
 	dir := filepath.Join(c.runtime.fifoDir(c.id), execID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	config := cio.Config{
-		Stdin: filepath.Join(dir, "in"), Stdout: filepath.Join(dir, "out"), Stderr: filepath.Join(dir, "err"),
+		Terminal: terminal, Stdin: filepath.Join(dir, "in"), Stdout: filepath.Join(dir, "out"), Stderr: filepath.Join(dir, "err"),
+	}
+	paths := []string{config.Stdin, config.Stdout, config.Stderr}
+	if terminal {
+		config.Stderr, paths = "", paths[:2]
 	}
 	set := cio.NewFIFOSet(config, func() error { return os.RemoveAll(dir) })
-	for _, path := range []string{config.Stdin, config.Stdout, config.Stderr} {
+	for _, path := range paths {
 		if err := unix.Mkfifo(path, 0o600); err != nil {
 			return nil, errors.Join(fmt.Errorf("make FIFO %s: %w", path, err), set.Close())
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 
+	"codebeaker/runtime/agent"
 	"codebeaker/runtime/cgroup"
 )
 
@@ -32,10 +34,18 @@ type ExecOptions struct {
 	Dir string
 	// Env is the whole environment, as KEY=value.
 	Env []string
+	// Terminal is the size of the terminal that the program gets in place of
+	// three streams; nil for none.
+	Terminal *Size
 }
 
+// Size is that of a terminal, in characters.
+type Size struct{ Rows, Columns uint16 }
+
 // Streams are a program's standard streams. A program that fills one waits
-// until it is read. Closing Stdin ends it after what was written.
+// until it is read. Closing Stdin ends it after what was written; the one of a
+// terminal ends by its end-of-file character instead. With a terminal all that
+// is printed is on Stdout, and Stderr is empty.
 type Streams struct {
 	Stdin  io.WriteCloser
 	Stdout io.Reader
@@ -49,6 +59,7 @@ type Process struct {
 	process   containerd.Process
 	group     cgroup.Group
 	io        *cio.DirectIO
+	pidfd     *os.File // nil where the kernel has none
 	exit      <-chan containerd.ExitStatus
 	closeOnce sync.Once
 	closeErr  error
@@ -62,26 +73,45 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 	if opts.Line {
 		args = append(args, "-line")
 	}
+	if opts.Terminal != nil {
+		args = append(args, "-tty")
+	}
 	args = append(append(args, "--"), opts.Args...)
-	p, err := c.start(ctx, opts.ID, args, opts.Env)
+	p, err := c.start(ctx, opts.ID, args, opts.Env, opts.Terminal)
 	if err != nil {
 		return nil, err
 	}
-	// The agent waits for this byte; now it is where it belongs.
-	if _, err := p.streams.Stdin.Write([]byte{'\n'}); err != nil {
+	if err := p.release(opts.Terminal != nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", opts.ID, err), p.abandon(ctx))
 	}
 	return p, nil
 }
 
+// release lets the agent, which waits for a byte, become the program, now that
+// it is where it belongs. A terminal would print that byte, and so the agent
+// first says that it has made the terminal quiet.
+func (p *Process) release(terminal bool) error {
+	if terminal {
+		said := make([]byte, len(agent.TerminalReady))
+		if _, err := io.ReadFull(p.streams.Stdout, said); err != nil {
+			return fmt.Errorf("wait for its terminal: %w", err)
+		}
+		if string(said) != agent.TerminalReady {
+			return fmt.Errorf("wait for its terminal: got %q: %w", said, errdefs.ErrInternal)
+		}
+	}
+	_, err := p.streams.Stdin.Write([]byte{'\n'})
+	return err
+}
+
 // ServeFiles starts the agent as an SFTP server for the container's files, as
 // the session's user, on the process's stdin and stdout.
 func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
-	return c.start(ctx, id, []string{"files"}, []string{"GOMAXPROCS=2"})
+	return c.start(ctx, id, []string{"files"}, []string{"GOMAXPROCS=2"}, nil)
 }
 
 // start starts the agent in a role and puts it into a cgroup of its own.
-func (c *Container) start(ctx context.Context, id string, args, env []string) (_ *Process, retErr error) {
+func (c *Container) start(ctx context.Context, id string, args, env []string, terminal *Size) (_ *Process, retErr error) {
 	ctx = c.runtime.in(ctx)
 	defer func() {
 		if retErr != nil {
@@ -101,8 +131,8 @@ func (c *Container) start(ctx context.Context, id string, args, env []string) (_
 			retErr = errors.Join(retErr, p.abandon(ctx))
 		}
 	}()
-	p.process, err = c.task.Exec(ctx, id, execProcess(c.pid1, args, env), func(string) (cio.IO, error) {
-		fifos, err := c.mkfifos(id)
+	p.process, err = c.task.Exec(ctx, id, execProcess(c.pid1, args, env, terminal), func(string) (cio.IO, error) {
+		fifos, err := c.mkfifos(id, terminal != nil)
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +153,9 @@ func (c *Container) start(ctx context.Context, id string, args, env []string) (_
 		Stdin:  &stdin{WriteCloser: p.io.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }},
 		Stdout: p.io.Stdout,
 		Stderr: p.io.Stderr,
+	}
+	if terminal != nil {
+		p.streams.Stderr = strings.NewReader("")
 	}
 	if err := p.enter(int(p.process.Pid())); err != nil {
 		return nil, err
@@ -150,6 +183,7 @@ func (p *Process) enter(pid int) error {
 	if err := os.WriteFile(score, []byte(oomScoreAdj), 0); err != nil {
 		return fmt.Errorf("raise the score for the OOM killer: %w", err)
 	}
+	p.pidfd = openPidfd(pid)
 	return p.group.Add(pid)
 }
 
@@ -176,9 +210,12 @@ func (p *Process) Streams() Streams { return p.streams }
 
 // ExitStatus is how a process ended.
 type ExitStatus struct {
-	// Code is the program's exit code, or 128 plus the number of the signal
-	// that ended it. The stock shim does not tell the two apart.
+	// Code is the program's exit code, or 128 plus Signal.
 	Code int
+	// Signal is the signal that ended the program; 0 where none did. A kernel
+	// before Linux 6.15 does not tell a signal from an exit code above 128,
+	// which is then taken for one, as in a shell.
+	Signal syscall.Signal
 }
 
 // Wait returns when the program has ended; others that it started may still
@@ -192,8 +229,30 @@ func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
 		if err := status.Error(); err != nil {
 			return ExitStatus{}, fmt.Errorf("wait for process: %w: %w", err, errdefs.ErrUnavailable)
 		}
-		return ExitStatus{Code: int(status.ExitCode())}, nil
+		return exitStatus(int(status.ExitCode()), p.pidfd), nil
 	}
+}
+
+// Signal sends a signal to the program alone. One that has ended is an
+// errdefs.ErrNotFound.
+func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
+	err := p.process.Kill(p.container.runtime.in(ctx), signal)
+	if errors.Is(err, syscall.ESRCH) {
+		err = errdefs.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("send signal to process: %w", err)
+	}
+	return nil
+}
+
+// Resize gives the program's terminal another size. A program that has ended is
+// an errdefs.ErrNotFound.
+func (p *Process) Resize(ctx context.Context, size Size) error {
+	if err := p.process.Resize(p.container.runtime.in(ctx), uint32(size.Columns), uint32(size.Rows)); err != nil {
+		return fmt.Errorf("resize terminal of process: %w", err)
+	}
+	return nil
 }
 
 // Kill ends the program and all that it started, and does not wait for it.
@@ -222,6 +281,9 @@ func (p *Process) close(ctx context.Context) error {
 	if p.io != nil {
 		p.io.Cancel()
 		errs = append(errs, p.io.Close())
+	}
+	if p.pidfd != nil {
+		p.pidfd.Close()
 	}
 	errs = append(errs, p.container.forget(p.group))
 	return errors.Join(errs...)

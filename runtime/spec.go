@@ -111,8 +111,12 @@ func newProcess(o specOptions) *specs.Process {
 
 // execProcess returns a process that runs the agent in one of its roles as the
 // session's user. It inherits what bounds pid 1.
-func execProcess(pid1 *specs.Process, args, env []string) *specs.Process {
+func execProcess(pid1 *specs.Process, args, env []string, terminal *Size) *specs.Process {
 	p := *pid1
+	if terminal != nil {
+		p.Terminal = true
+		p.ConsoleSize = &specs.Box{Height: uint(terminal.Rows), Width: uint(terminal.Columns)}
+	}
 	p.User = specs.User{UID: UserID, GID: UserID}
 	p.Args = append([]string{agentPath}, args...)
 	p.Env = env

@@ -21,7 +21,7 @@ func testSpec() *specs.Spec {
 
 func TestSpecIsolates(t *testing.T) {
 	s := testSpec()
-	for _, p := range []*specs.Process{s.Process, execProcess(s.Process, []string{"files"}, nil)} {
+	for _, p := range []*specs.Process{s.Process, execProcess(s.Process, []string{"files"}, nil, nil)} {
 		c := p.Capabilities
 		if c == nil || len(c.Bounding)+len(c.Effective)+len(c.Inheritable)+len(c.Permitted)+len(c.Ambient) != 0 {
 			t.Errorf("capabilities of %q: %+v; want none", p.Args, c)
@@ -92,7 +92,7 @@ func TestSpecMapsIDs(t *testing.T) {
 
 func TestExecRunsAsTheSessionsUser(t *testing.T) {
 	pid1 := testSpec().Process
-	p := execProcess(pid1, []string{"exec", "--", "ls"}, []string{"X=y"})
+	p := execProcess(pid1, []string{"exec", "--", "ls"}, []string{"X=y"}, nil)
 	if p.User.UID != UserID || p.User.GID != UserID || len(p.User.AdditionalGids) != 0 {
 		t.Errorf("exec runs as %+v", p.User)
 	}

@@ -12,6 +12,8 @@ import (
 var (
 	// ErrNotFound is a session that does not exist, or no longer.
 	ErrNotFound = fmt.Errorf("session %w", errdefs.ErrNotFound)
+	// ErrExecution is an execution that does not exist, or is not kept any more.
+	ErrExecution = fmt.Errorf("execution %w", errdefs.ErrNotFound)
 	// ErrClosed is a session that is closing.
 	ErrClosed = fmt.Errorf("session is closing: %w", errdefs.ErrFailedPrecondition)
 	// ErrLanguage is a language that is unknown or whose image is not ready.

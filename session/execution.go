@@ -2,245 +2,397 @@ package session
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime"
+	"codebeaker/session/output"
 )
+
+// Stream is one of the streams that a program writes.
+type Stream int
 
 const (
-	// lostExitCode stands for the exit code that nobody saw.
-	lostExitCode = -1
-	// killTimeout is how long a killed program may take to end; the kernel may
-	// first have to free its memory.
-	killTimeout = 30 * time.Second
-	// quiet is how long the streams of a program that has ended have to bring
-	// nothing, before what others still write is no longer counted as its own.
-	quiet    = 50 * time.Millisecond
-	patience = time.Second
+	// Stdout is standard output, and all that a program with a terminal prints.
+	Stdout Stream = iota
+	// Stderr is standard error.
+	Stderr
 )
 
-// execute carries out a command in a session that admitted it.
-func (s *session) execute(ctx context.Context, cmd Command) (*Outcome, error) {
-	switch cmd := cmd.(type) {
-	case *Shell:
-		result, err := s.runShell(ctx, cmd)
-		if err != nil {
-			return nil, err
-		}
-		outcome := &Outcome{Result: result, Success: result.EndReason == EndExited && result.ExitCode == 0}
-		if !outcome.Success {
-			outcome.Error = failure(result, cmd)
-		}
-		return outcome, nil
-	default:
-		result, err := s.executeFile(ctx, cmd)
-		return &Outcome{Result: result, Success: true}, err
+// String returns the stream's name on the wire.
+func (s Stream) String() string {
+	if s == Stderr {
+		return "stderr"
+	}
+	return "stdout"
+}
+
+// ExecutionStatus is where an execution is in its life. The texts are those of
+// the wire.
+type ExecutionStatus string
+
+const (
+	// StatusQueued is an execution whose session is still to be made.
+	StatusQueued ExecutionStatus = "queued"
+	// StatusRunning is one whose program runs.
+	StatusRunning ExecutionStatus = "running"
+	// StatusCompleted is one whose program ended, with whatever exit code.
+	StatusCompleted ExecutionStatus = "completed"
+	// StatusFailed is one whose program never ran, or could not be followed.
+	StatusFailed ExecutionStatus = "failed"
+)
+
+// Window is the part of a stream that is kept, by byte offsets: Start is that
+// of the first byte, End that of the one after the last.
+type Window struct{ Start, End int64 }
+
+// ExecutionInfo describes an execution at one moment.
+type ExecutionInfo struct {
+	ID string
+	// SessionID is empty while the execution is queued.
+	SessionID string
+	Language  string
+	// Command names the program, for people.
+	Command string
+	Status  ExecutionStatus
+	// StartedAt and EndedAt are zero until then.
+	CreatedAt, StartedAt, EndedAt time.Time
+	TTY, Background               bool
+	Stdout, Stderr                Window
+}
+
+// Execution is one program of a session, or the few that a command takes to do
+// its work, one after another: its record, which outlives it, its output as far
+// as it is kept, and what can be done to it while it runs. Executions belong to
+// the Manager; their methods are safe for concurrent use.
+type Execution struct {
+	id, language, command string
+	tty, background       bool
+	opts                  *Options
+	created               time.Time
+	logs                  [2]*output.Log // by Stream
+	printed               atomic.Int64   // bytes of both streams
+
+	started, done       chan struct{}
+	cancelled, overflow chan struct{}
+	cancelOnce          sync.Once
+	overflowOnce        sync.Once
+
+	// typing is held, as a value in the channel, by whoever writes to stdin.
+	typing chan struct{}
+
+	mu        sync.Mutex
+	sessionID string
+	status    ExecutionStatus
+	startedAt time.Time
+	endedAt   time.Time
+	// process runs, or is nil. Its stdin is where typed text goes; nil when it
+	// has ended.
+	process Process
+	stdin   io.WriteCloser
+	// outcome is without what was printed, which is in logs.
+	outcome *Outcome
+	err     error
+	// holds counts those who still read the output of an execution that may be
+	// forgotten meanwhile.
+	holds     int
+	forgotten bool
+}
+
+func newExecution(opts *Options, spill *output.Spill, language, command string, p *ProgramOptions, background bool) *Execution {
+	return &Execution{
+		id: newID(), language: language, command: command, tty: p.TTY, background: background, opts: opts,
+		created: time.Now(), status: StatusQueued,
+		logs:    [2]*output.Log{output.NewLog(opts.MaxOutputBytes, spill), output.NewLog(opts.MaxOutputBytes, spill)},
+		started: make(chan struct{}), done: make(chan struct{}),
+		cancelled: make(chan struct{}), overflow: make(chan struct{}),
+		typing: make(chan struct{}, 1),
 	}
 }
 
-// failure says in a sentence why an execution did not succeed.
-func failure(r *ExecutionResult, cmd *Shell) string {
-	switch r.EndReason {
-	case EndTimeout:
-		return fmt.Sprintf("The program was killed after its time limit of %s.", cmd.Timeout)
-	case EndOOM:
-		return "The program was killed because the session's memory limit was reached."
-	case EndSignaled:
-		return fmt.Sprintf("The program was ended by %s.", r.Signal)
-	case EndCancelled:
-		return "The program was killed because the request was cancelled."
-	case EndSessionClosed:
-		return "The program was killed because its session closed."
-	case EndLost:
-		return "The end of the program was not seen."
-	default:
-		return fmt.Sprintf("The program exited with code %d.", r.ExitCode)
-	}
-}
+// ID returns the id, which cannot be guessed.
+func (e *Execution) ID() string { return e.id }
 
-func (s *session) runShell(ctx context.Context, cmd *Shell) (*ExecutionResult, error) {
-	if err := validateShell(cmd); err != nil {
+// Output returns what is kept of a stream. It is the execution's to write to.
+func (e *Execution) Output(s Stream) *output.Log { return e.logs[s] }
+
+// Started is closed when the program runs, or will never run.
+func (e *Execution) Started() <-chan struct{} { return e.started }
+
+// Done is closed when the execution has ended and its output with it.
+func (e *Execution) Done() <-chan struct{} { return e.done }
+
+// Outcome returns what came of an execution that is done: an outcome whose
+// Result is an *ExecutionResult with the end of what it printed, or why its
+// program never ran. Both are nil before that.
+func (e *Execution) Outcome() (*Outcome, error) {
+	e.mu.Lock()
+	outcome, err := e.outcome, e.err
+	e.mu.Unlock()
+	if outcome == nil {
 		return nil, err
 	}
-	if cmd.Timeout == 0 {
-		cmd.Timeout = s.opts.ExecTimeout
+	whole := *outcome
+	result, ok := outcome.Result.(*ExecutionResult)
+	if !ok {
+		return &whole, nil
 	}
-	started := time.Now()
-	process, err := s.container.Exec(ctx, runtime.ExecOptions{
-		ID:   s.nextExecID(),
-		Args: append([]string{cmd.Name}, cmd.Args...),
-		Line: len(cmd.Args) == 0,
-		Dir:  cmd.Dir,
-		Env:  environ(s.env, cmd.Env),
-	})
-	if err != nil {
+	printed := *result
+	whole.Result = &printed
+	if printed.Stdout, printed.StdoutOffset, err = e.logs[Stdout].Tail(e.opts.MaxOutputBytes); err != nil {
 		return nil, err
 	}
-	streams := process.Streams()
-	var work sync.WaitGroup
-	stdout := collect(&work, streams.Stdout, s.opts.MaxOutputBytes)
-	stderr := collect(&work, streams.Stderr, s.opts.MaxOutputBytes)
-	work.Go(func() { s.feed(ctx, streams.Stdin, cmd.Stdin) })
+	if printed.Stderr, printed.StderrOffset, err = e.logs[Stderr].Tail(e.opts.MaxOutputBytes); err != nil {
+		return nil, err
+	}
+	printed.StdoutTruncated, printed.StderrTruncated = printed.StdoutOffset > 0, printed.StderrOffset > 0
+	return &whole, nil
+}
 
-	result := &ExecutionResult{ID: strings.ToLower(rand.Text())}
-	cause, status, err := s.await(ctx, process, cmd.Timeout)
-	result.Duration = time.Since(started)
-	if errdefs.IsUnavailable(err) {
-		// Its shim is gone, and with it the only one who could know.
-		status, err = runtime.ExitStatus{Code: lostExitCode}, nil
-		if cause == "" {
-			cause = EndLost
+// Hold keeps the output of an execution for as long as the caller reads it,
+// even where the execution is forgotten meanwhile. The caller calls release
+// once.
+func (e *Execution) Hold() (release func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.holds++
+	return func() {
+		e.mu.Lock()
+		e.holds--
+		free := e.forgotten && e.holds == 0
+		e.mu.Unlock()
+		if free {
+			e.free()
 		}
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.release(ctx, process, &work, stdout, stderr))
-	}
-	usage, err := process.Usage()
-	if err != nil {
-		// The cgroup goes with a session that is closed meanwhile.
-		s.opts.Log.WarnContext(ctx, "read what an execution used", "container", s.containerID, "error", err)
-	}
-	result.Usage = Usage{CPU: usage.CPU, PeakMemoryBytes: usage.PeakMemoryBytes}
-	settle(stdout, stderr)
-	result.Stdout, result.StdoutTruncated = stdout.text()
-	result.Stderr, result.StderrTruncated = stderr.text()
-	result.ExitCode = status.Code
-	result.EndReason, result.Signal = ending(cause, status.Code, usage.OOMKills > 0)
-	if err := s.release(ctx, process, &work, stdout, stderr); err != nil {
-		s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
-	}
-	return result, nil
 }
 
-func validateShell(cmd *Shell) error {
-	if cmd.Name == "" {
-		return &InvalidError{Field: "command.commandName", Takes: "the name of a program"}
+// Info describes the execution.
+func (e *Execution) Info() ExecutionInfo {
+	var windows [2]Window
+	for i, l := range e.logs {
+		windows[i].Start, windows[i].End, _ = l.Window()
 	}
-	for _, text := range append([]string{cmd.Name, cmd.Dir}, cmd.Args...) {
-		if strings.Contains(text, "\x00") {
-			return &InvalidError{Field: "command.args", Takes: "texts without NUL"}
-		}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return ExecutionInfo{
+		ID: e.id, SessionID: e.sessionID, Language: e.language, Command: e.command, Status: e.status,
+		CreatedAt: e.created, StartedAt: e.startedAt, EndedAt: e.endedAt, TTY: e.tty, Background: e.background,
+		Stdout: windows[Stdout], Stderr: windows[Stderr],
 	}
-	if cmd.Timeout < 0 {
-		return &InvalidError{Field: "command.timeout", Takes: "a number of seconds above 0"}
-	}
-	return validateEnv("command.env", cmd.Env)
 }
 
-// nextExecID returns an id for containerd. It is not the execution's id, which
-// must not be guessed: containerd's stands in the arguments of processes.
-func (s *session) nextExecID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.execs++
-	return "e" + strconv.Itoa(s.execs)
+// Cancel ends the execution with all that it started. One that is done stays
+// as it is.
+func (e *Execution) Cancel() { e.cancelOnce.Do(func() { close(e.cancelled) }) }
+
+// count notes that bytes were printed, and ends an execution that prints more
+// than it may.
+func (e *Execution) count(n int64) {
+	if most := e.opts.MaxPrintedBytes; e.printed.Add(n) > most && most > 0 {
+		e.overflowOnce.Do(func() { close(e.overflow) })
+	}
 }
 
-// await waits for the end of a program, and kills it and all that it started
-// where its time is over, the session closes or ctx ends. It returns the reason
-// for killing it, empty where there was none.
-func (s *session) await(ctx context.Context, process Process, timeout time.Duration) (EndReason, runtime.ExitStatus, error) {
-	ended := make(chan struct{})
-	var status runtime.ExitStatus
-	var err error
-	detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	go func() {
-		defer close(ended)
-		status, err = process.Wait(detached)
-	}()
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
-	var cause EndReason
+// Input writes to the program's standard input and, where eof, ends it. It
+// waits while the program does not read, so that one call after another keeps
+// their order. A *StateError says that there is no standard input any more.
+func (e *Execution) Input(ctx context.Context, data []byte, eof bool) error {
 	select {
-	case <-ended:
-		return "", status, err
-	case <-deadline.C:
-		cause = EndTimeout
-	case <-s.closing:
-		cause = EndSessionClosed
+	case e.typing <- struct{}{}:
+		defer func() { <-e.typing }()
 	case <-ctx.Done():
-		cause = EndCancelled
+		return ctx.Err()
 	}
-	killErr := process.Kill()
-	grace := time.NewTimer(killTimeout)
-	defer grace.Stop()
-	select {
-	case <-ended:
-		return cause, status, err
-	case <-grace.C:
-		cancel()
-		<-ended
-		return cause, status, errors.Join(fmt.Errorf("end program: it did not end within %s of its kill", killTimeout), killErr)
+	e.mu.Lock()
+	stdin := e.stdin
+	e.mu.Unlock()
+	if stdin == nil {
+		return e.stateError("standard input has ended")
 	}
+	return e.typeIn(stdin, data, eof)
 }
 
-// ending says how a program ended: killed for a cause that we had, where it
-// did die of that, and otherwise what its status tells. An exit code above 128
-// stands for a signal, as in a shell; the status does not tell the two apart.
-func ending(cause EndReason, code int, oom bool) (reason EndReason, signal string) {
-	if code > 128 {
-		signal = unix.SignalName(unix.Signal(code - 128))
+// typeIn writes to stdin. The caller holds typing.
+func (e *Execution) typeIn(stdin io.WriteCloser, data []byte, eof bool) error {
+	if eof && e.tty {
+		data = append(data[:len(data):len(data)], endOfFile(data)...)
 	}
-	killed := code == 128+int(unix.SIGKILL)
-	switch {
-	case code == lostExitCode:
-		return cause, ""
-	case killed && cause != "":
-		return cause, signal
-	case killed && oom:
-		return EndOOM, signal
-	case signal != "":
-		return EndSignaled, signal
-	default:
-		return EndExited, ""
-	}
-}
-
-// feed gives a program its standard input. A program that ends without reading
-// all of it is no error.
-func (s *session) feed(ctx context.Context, stdin io.WriteCloser, text []byte) {
-	_, _ = stdin.Write(text)
-	if err := stdin.Close(); err != nil {
-		s.opts.Log.DebugContext(ctx, "close standard input", "container", s.containerID, "error", err)
-	}
-}
-
-// release gives a process back. Where others still hold its streams, as a
-// background program does, they are read, and what they bring is dropped, until
-// those end or the session does; closing the streams would kill the writer.
-func (s *session) release(ctx context.Context, process Process, work *sync.WaitGroup, streams ...*capture) error {
-	ctx = context.WithoutCancel(ctx)
-	ended := true
-	for _, c := range streams {
-		ended = ended && c.ended()
-	}
-	if ended {
-		err := process.Close(ctx)
-		work.Wait()
-		return err
-	}
-	s.lingering.Go(func() {
-		for _, c := range streams {
-			select {
-			case <-c.done:
-			case <-s.closing:
-			}
+	if len(data) > 0 {
+		if _, err := stdin.Write(data); err != nil {
+			return e.stateError("the program does not read any more")
 		}
-		if err := process.Close(ctx); err != nil {
-			s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
-		}
-		work.Wait()
-	})
+	}
+	if eof && !e.tty {
+		return e.endInput()
+	}
 	return nil
 }
+
+// endOfFile is what a person types to end the input of a terminal after data:
+// the character counts for what stands before it in its line, if anything, and
+// only then for the end.
+func endOfFile(data []byte) []byte {
+	const eot = 0x04
+	if len(data) == 0 || data[len(data)-1] == '\n' {
+		return []byte{eot}
+	}
+	return []byte{eot, eot}
+}
+
+// endInput ends standard input, once.
+func (e *Execution) endInput() error {
+	e.mu.Lock()
+	stdin := e.stdin
+	e.stdin = nil
+	e.mu.Unlock()
+	if stdin == nil {
+		return nil
+	}
+	return stdin.Close()
+}
+
+// Signal sends a signal, such as "SIGTERM", "TERM" or "15", to the program
+// alone. An *InvalidError says that there is no such signal, a *StateError that
+// no program runs.
+func (e *Execution) Signal(ctx context.Context, name string) error {
+	signal, err := parseSignal(name)
+	if err != nil {
+		return err
+	}
+	return e.onProcess(func(p Process) error { return p.Signal(ctx, signal) })
+}
+
+// Resize gives the program's terminal another size. A *StateError says that no
+// program runs, or that it has no terminal.
+func (e *Execution) Resize(ctx context.Context, rows, columns uint16) error {
+	if !e.tty {
+		return e.stateError("it has no terminal")
+	}
+	if rows == 0 || columns == 0 {
+		return &InvalidError{Field: "rows", Takes: "a number above 0, as does cols"}
+	}
+	return e.onProcess(func(p Process) error { return p.Resize(ctx, runtime.Size{Rows: rows, Columns: columns}) })
+}
+
+// onProcess calls f with the program that runs.
+func (e *Execution) onProcess(f func(Process) error) error {
+	e.mu.Lock()
+	process := e.process
+	e.mu.Unlock()
+	if process == nil {
+		return e.stateError("no program runs")
+	}
+	if err := f(process); errdefs.IsNotFound(err) {
+		return e.stateError("the program has ended")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (e *Execution) stateError(why string) error {
+	return &StateError{Status: e.Info().Status, Why: why}
+}
+
+// run says that a program of the execution runs.
+func (e *Execution) run(sessionID string, process Process) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.process, e.stdin = process, process.Streams().Stdin
+	if e.status == StatusQueued {
+		e.sessionID, e.status, e.startedAt = sessionID, StatusRunning, time.Now()
+		close(e.started)
+	}
+}
+
+// rest says that no program of the execution runs.
+func (e *Execution) rest() {
+	_ = e.endInput() // of a program that has ended
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.process = nil
+}
+
+// finish ends the execution, with an outcome or with an error.
+func (e *Execution) finish(outcome *Outcome, err error) {
+	for _, l := range e.logs {
+		l.Close()
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.outcome, e.err, e.endedAt = outcome, err, time.Now()
+	e.status = StatusCompleted
+	if err != nil {
+		e.status = StatusFailed
+	}
+	select {
+	case <-e.started:
+	default:
+		close(e.started)
+	}
+	close(e.done)
+}
+
+// forget frees the output as soon as nobody holds it.
+func (e *Execution) forget() {
+	e.mu.Lock()
+	e.forgotten = true
+	free := e.holds == 0
+	e.mu.Unlock()
+	if free {
+		e.free()
+	}
+}
+
+func (e *Execution) free() {
+	for _, l := range e.logs {
+		l.Discard()
+	}
+}
+
+// memory returns how many bytes of memory the output takes.
+func (e *Execution) memory() int { return e.logs[Stdout].Memory() + e.logs[Stderr].Memory() }
+
+// parseSignal reads a signal's name, with or without SIG, or its number.
+func parseSignal(name string) (syscall.Signal, error) {
+	if n, err := strconv.Atoi(name); err == nil {
+		if n < 1 || n > 64 {
+			return 0, &InvalidError{Field: "signal", Takes: "a number from 1 to 64"}
+		}
+		return syscall.Signal(n), nil
+	}
+	upper := strings.ToUpper(name)
+	if !strings.HasPrefix(upper, "SIG") {
+		upper = "SIG" + upper
+	}
+	if signal := unix.SignalNum(upper); signal != 0 {
+		return signal, nil
+	}
+	return 0, &InvalidError{Field: "signal", Takes: "the name of a signal, such as SIGTERM, or its number"}
+}
+
+// StateError is something that cannot be done to an execution as it is.
+type StateError struct {
+	Status ExecutionStatus
+	// Why says so for a person.
+	Why string
+}
+
+func (e *StateError) Error() string { return fmt.Sprintf("execution is %s: %s", e.Status, e.Why) }
+
+func (e *StateError) Unwrap() error { return errdefs.ErrFailedPrecondition }
+
+// errCancelledQueued is an execution that was cancelled before its session was
+// made.
+var errCancelledQueued = errors.New("the execution was cancelled before its program ran")

@@ -78,6 +78,7 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 		known  *PathError
 		answer *fileCallError
 		status *sftp.StatusError
+		local  *fs.PathError
 	)
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, ErrClosed):
@@ -96,6 +97,11 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 		return &PathError{Path: asked.path, Reason: reasonDenied}
 	case errors.As(err, &status):
 		return &PathError{Path: asked.path, Reason: statusReason(status)}
+	case errors.As(err, &local): // from MkdirAll, which makes its own
+		errno := syscall.Errno(0)
+		errors.As(local.Err, &errno)
+		reason, _ := reasonOf(errno)
+		return &PathError{Path: asked.path, Reason: reason}
 	}
 	return fmt.Errorf("file command in session: %w", err)
 }

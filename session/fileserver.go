@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -19,6 +20,9 @@ import (
 // after it was killed: a program of the session may do that, as may a command
 // that took too long.
 type fileServer struct {
+	// nextFile numbers the files of Code.
+	nextFile atomic.Int64
+
 	mu      sync.Mutex
 	client  *fileClient
 	process Process

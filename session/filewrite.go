@@ -9,8 +9,6 @@ import (
 	"path"
 
 	"github.com/pkg/sftp"
-
-	"codebeaker/runtime/agent"
 )
 
 // writeFile carries out WriteFile.
@@ -23,13 +21,13 @@ func (s *session) writeFile(ctx context.Context, cmd *WriteFile) (*WriteFileResu
 	if cmd.Mode != WriteAppend {
 		flags |= os.O_TRUNC
 	}
-	err = s.withFiles(ctx, paths{path: cmd.Path}, func(ctx context.Context, client *fileClient) error {
+	err = s.withFiles(ctx, paths{path: cmd.Path}, func(_ context.Context, client *fileClient) error {
 		if cmd.Mode == WriteAppend {
 			// Others' are to come before or after, not into the same place.
 			s.files.appends.Lock()
 			defer s.files.appends.Unlock()
 		}
-		file, err := openOrMakeParents(ctx, client, name, cmd.Path, flags)
+		file, err := openOrMakeParents(client, name, cmd.Path, flags)
 		if err != nil {
 			return err
 		}
@@ -70,7 +68,7 @@ func writeAll(file *sftp.File, cmd *WriteFile) error {
 
 // openOrMakeParents opens a file for writing, and makes its parents only where
 // they turn out to be missing.
-func openOrMakeParents(ctx context.Context, client *fileClient, name, asked string, flags int) (*sftp.File, error) {
+func openOrMakeParents(client *fileClient, name, asked string, flags int) (*sftp.File, error) {
 	// Before the file is opened: opening a FIFO waits for a reader, and the
 	// helper with it.
 	if _, err := statRegular(client, name, asked); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -80,10 +78,15 @@ func openOrMakeParents(ctx context.Context, client *fileClient, name, asked stri
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
-	if _, err := client.calls.call(ctx, agent.FileRequest{Op: agent.MakeDirectory, Path: path.Dir(name), Recursive: true}); err != nil {
+	if err := client.MkdirAll(path.Dir(name)); err != nil {
 		return nil, err
 	}
 	return client.OpenFile(name, flags)
+}
+
+// removeFile removes a file that the session made by itself.
+func (s *session) removeFile(ctx context.Context, name string) error {
+	return s.withFiles(ctx, paths{path: name}, func(_ context.Context, client *fileClient) error { return client.Remove(name) })
 }
 
 // statRegular describes a file and makes sure that it is a regular one.

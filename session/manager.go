@@ -16,6 +16,7 @@ import (
 
 	"codebeaker/images"
 	"codebeaker/runtime"
+	"codebeaker/session/output"
 )
 
 // Labels of a session's container: all that is recorded of a session.
@@ -52,8 +53,22 @@ type Options struct {
 	ExecTimeout time.Duration
 	// FileTimeout is the deadline of a file command; 1 minute.
 	FileTimeout time.Duration
-	// MaxOutputBytes is how much of each stream of a program is kept; 1 MiB.
+	// MaxOutputBytes is how much of each stream of a program is kept in memory
+	// and told with its result; 1 MiB.
 	MaxOutputBytes int
+	// Spill keeps more of the streams, in files; nil for nothing more.
+	Spill *output.Spill
+	// MaxPrintedBytes ends an execution that prints more, on both streams
+	// together; 0 is no limit.
+	MaxPrintedBytes int64
+	// KeepExecutions is for how long an execution that has ended is kept; 10
+	// minutes. At most MaxKept are, 1024, which take at most MaxKeptBytes of
+	// memory, 64 MiB.
+	KeepExecutions time.Duration
+	MaxKept        int
+	MaxKeptBytes   int
+	// MaxQueued bounds the executions that wait for a session of their own; 256.
+	MaxQueued int
 	// MaxFileBytes is the most that one ReadFile returns; 8 MiB.
 	MaxFileBytes int64
 	// MaxListEntries is the most that one ListDirectory returns; 10000.
@@ -75,12 +90,17 @@ func (o Options) withDefaults() Options {
 	if o.Catalogue == nil {
 		o.Catalogue = images.NewCatalogue()
 	}
-	if o.MaxSessions == 0 {
-		o.MaxSessions = 256
+	number := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
 	}
-	if o.MaxOutputBytes == 0 {
-		o.MaxOutputBytes = 1 << 20
-	}
+	number(&o.MaxSessions, 256)
+	number(&o.MaxOutputBytes, 1<<20)
+	number(&o.MaxKept, 1024)
+	number(&o.MaxKeptBytes, 64<<20)
+	number(&o.MaxQueued, 256)
+	def(&o.KeepExecutions, 10*time.Minute)
 	if o.MaxFileBytes == 0 {
 		o.MaxFileBytes = 8 << 20
 	}
@@ -93,16 +113,21 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Manager owns the sessions.
+// Manager owns the sessions and the executions.
 type Manager struct {
-	opts Options
-	ids  runtime.IDPool
+	opts       Options
+	ids        runtime.IDPool
+	executions *registry
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// sessions has those that are being created, too.
 	sessions map[string]*session
-	// pending counts sessions that are being created.
-	pending  int
+	// queued counts executions that wait for a session of their own.
+	queued   int
 	shutdown bool
+	// changed is closed when a session is gone or shutdown set; nil where nobody
+	// waits for that.
+	changed chan struct{}
 
 	// work counts everything under way, so that Shutdown can wait for it.
 	work sync.WaitGroup
@@ -110,7 +135,17 @@ type Manager struct {
 
 // New returns a Manager without sessions. Recover belongs before its use.
 func New(opts Options) *Manager {
-	return &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}}
+	m := &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}}
+	m.executions = newRegistry(&m.opts)
+	return m
+}
+
+// signal wakes those who wait for a session to go. The caller holds mu.
+func (m *Manager) signal() {
+	if m.changed != nil {
+		close(m.changed)
+		m.changed = nil
+	}
 }
 
 // Recover removes the containers and snapshots that an earlier Manager left,
@@ -139,41 +174,50 @@ func (m *Manager) Create(ctx context.Context, req CreateRequest) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	if err := m.reserve(); err != nil {
+	if err := m.reserve(s); err != nil {
 		return Info{}, err
 	}
-	defer m.work.Done()
-	started, err := m.start(ctx, s)
-	m.mu.Lock()
-	m.pending--
-	down := m.shutdown
-	if err == nil && !down {
-		m.sessions[s.id] = s
-		s.watching.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
-	}
-	m.mu.Unlock()
-	if err != nil {
+	if err := m.create(ctx, s); err != nil {
 		return Info{}, err
 	}
-	if down {
-		m.remove(context.WithoutCancel(ctx), s)
-		return Info{}, ErrShutdown
-	}
-	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "ms", started.Milliseconds())
 	return s.info(), nil
 }
 
-// reserve takes a place for one more session, and counts as work.
-func (m *Manager) reserve() error {
+// create makes what a session is that has a place.
+func (m *Manager) create(ctx context.Context, s *session) error {
+	defer m.work.Done()
+	defer close(s.ready)
+	took, err := m.start(ctx, s)
+	if err != nil {
+		m.drop(s)
+		return err
+	}
+	m.mu.Lock()
+	down := m.shutdown
+	if !down {
+		s.watching.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
+	}
+	m.mu.Unlock()
+	if down {
+		m.remove(context.WithoutCancel(ctx), s)
+		m.drop(s)
+		return ErrShutdown
+	}
+	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "ms", took.Milliseconds())
+	return nil
+}
+
+// reserve gives a session its place, and counts its creation as work.
+func (m *Manager) reserve(s *session) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shutdown {
 		return ErrShutdown
 	}
-	if len(m.sessions)+m.pending >= m.opts.MaxSessions {
+	if len(m.sessions) >= m.opts.MaxSessions {
 		return &LimitError{Limit: fmt.Sprintf("%d sessions at one time; close one first", m.opts.MaxSessions), RetryAfter: time.Second}
 	}
-	m.pending++
+	m.sessions[s.id] = s
 	m.work.Add(1)
 	return nil
 }
@@ -187,12 +231,14 @@ func (m *Manager) newSession(req CreateRequest) (*session, error) {
 			req.Language, strings.Join(m.opts.Catalogue.Names(), ", "), ErrLanguage)
 	}
 	s := &session{
-		id:          strings.ToLower(rand.Text()),
-		containerID: "cb-" + strings.ToLower(rand.Text()),
+		id:          newID(),
+		containerID: "cb-" + newID(),
 		language:    lang.Name,
 		opts:        &m.opts,
 		created:     time.Now(),
+		ready:       make(chan struct{}),
 		closing:     make(chan struct{}),
+		ended:       make(chan struct{}),
 		removed:     make(chan struct{}),
 		state:       StateCreating,
 		env:         maps.Clone(req.Env),
@@ -212,6 +258,7 @@ func (m *Manager) newSession(req CreateRequest) (*session, error) {
 
 // start makes what the session is. What a failed start made is removed.
 func (m *Manager) start(ctx context.Context, s *session) (took time.Duration, retErr error) {
+	started := time.Now()
 	image, err := m.opts.Images.Resolve(ctx, s.language)
 	if errdefs.IsNotFound(err) {
 		return 0, fmt.Errorf("%w: %w", err, ErrLanguage)
@@ -242,27 +289,62 @@ func (m *Manager) start(ctx context.Context, s *session) (took time.Duration, re
 	if err != nil {
 		return 0, err
 	}
-	s.limits = Limits(s.container.Limits())
-	s.setState(StateActive)
-	return time.Since(s.created), nil
+	s.open(Limits(s.container.Limits()))
+	return time.Since(started), nil
 }
 
-// find returns a session that takes commands.
-func (m *Manager) find(id string) (*session, error) {
+// newID returns an id that cannot be guessed.
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// find returns a session that takes commands, or did; one that is being created
+// is waited for.
+func (m *Manager) find(ctx context.Context, id string) (*session, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	s, ok := m.sessions[id]
+	m.mu.Unlock()
 	if !ok {
 		return nil, ErrNotFound
 	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if s.container == nil {
+		return nil, ErrNotFound // it could not be created
+	}
 	return s, nil
+}
+
+// Get describes a session.
+func (m *Manager) Get(ctx context.Context, id string) (Info, error) {
+	s, err := m.find(ctx, id)
+	if err != nil {
+		return Info{}, err
+	}
+	return s.info(), nil
+}
+
+// Touch moves a session's idle deadline and describes it.
+func (m *Manager) Touch(ctx context.Context, id string) (Info, error) {
+	s, err := m.find(ctx, id)
+	if err != nil {
+		return Info{}, err
+	}
+	if err := s.touch(); err != nil {
+		return Info{}, err
+	}
+	return s.info(), nil
 }
 
 // Execute carries out a command and returns its outcome. A program that fails
 // is an outcome; errors are ErrNotFound, ErrClosed, *PathError, *InvalidError,
 // *LimitError, ErrShutdown or the host's. A program is ended when ctx is.
 func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome, error) {
-	s, err := m.find(id)
+	if p, ok := cmd.(Program); ok {
+		return m.runProgram(ctx, id, p)
+	}
+	s, err := m.find(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -270,19 +352,14 @@ func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome
 		return nil, err
 	}
 	defer m.work.Done()
-	defer s.end()
+	defer s.commands.Done()
+	defer s.rest()
 	started := time.Now()
-	outcome, err := s.execute(ctx, cmd)
+	result, err := s.executeFile(ctx, cmd)
 	if err != nil {
-		select {
-		case <-s.closing: // whatever failed, this is why
-			return nil, ErrClosed
-		default:
-			return nil, err
-		}
+		return nil, s.because(err)
 	}
-	outcome.Duration = time.Since(started)
-	return outcome, nil
+	return &Outcome{Result: result, Success: true, Duration: time.Since(started)}, nil
 }
 
 func (m *Manager) begin(s *session, cmd Command) error {
@@ -330,14 +407,33 @@ func (m *Manager) Languages(ctx context.Context) ([]Language, error) {
 // Close ends a session with all that runs in it and returns when nothing of it
 // is left, or with the error of ctx, and then goes on behind.
 func (m *Manager) Close(ctx context.Context, id string) error {
-	s, err := m.find(id)
+	s, err := m.find(ctx, id)
 	if err != nil {
 		return err
 	}
-	if !s.beginClose(reasonClosed) {
+	if !s.beginClose(ReasonClosed) {
 		return ErrClosed
 	}
 	return s.waitRemoved(ctx)
+}
+
+// Closed waits until a session closes and everything that ran in it has ended,
+// and says why it did.
+func (m *Manager) Closed(ctx context.Context, id string) (Reason, error) {
+	m.mu.Lock()
+	s, ok := m.sessions[id]
+	m.mu.Unlock()
+	if !ok {
+		return "", ErrNotFound
+	}
+	select {
+	case <-s.ended:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.reason, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // Shutdown refuses new work, waits for what is under way until ctx ends, and
@@ -345,6 +441,7 @@ func (m *Manager) Close(ctx context.Context, id string) error {
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	m.shutdown = true
+	m.signal()
 	m.mu.Unlock()
 	drained := make(chan struct{})
 	go func() {
@@ -360,7 +457,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	all := slices.Collect(maps.Values(m.sessions))
 	m.mu.Unlock()
 	for _, s := range all {
-		s.beginClose(reasonShutdown)
+		s.beginClose(ReasonShutdown)
 	}
 	<-drained // killed programs end, and what was under way with them
 	for _, s := range all {

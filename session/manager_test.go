@@ -1,4 +1,4 @@
-package session
+package session_test
 
 import (
 	"context"
@@ -11,10 +11,26 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"codebeaker/session"
+	"codebeaker/session/sessiontest"
 )
 
 // In synctest's bubbles time passes only when nothing else can, so that a test
 // of half an hour takes no time and no sleep can be too short.
+
+// create makes a session of the host.
+func create(t *testing.T, m *session.Manager, req session.CreateRequest) session.Info {
+	t.Helper()
+	if req.Language == "" {
+		req.Language = "python"
+	}
+	info, err := m.Create(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
 
 // pass lets time pass.
 func pass(d time.Duration) {
@@ -24,10 +40,10 @@ func pass(d time.Duration) {
 
 func TestSessionStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{})
-		state := func() State {
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{})
+		state := func() session.State {
 			t.Helper()
 			list, err := m.List(t.Context())
 			if err != nil || len(list) != 1 {
@@ -35,13 +51,13 @@ func TestSessionStates(t *testing.T) {
 			}
 			return list[0].State
 		}
-		if got := state(); got != StateActive {
+		if got := state(); got != session.StateActive {
 			t.Errorf("a new session is %s", got)
 		}
-		run := func(name string) <-chan *Outcome {
-			done := make(chan *Outcome, 1)
+		run := func(name string) <-chan *session.Outcome {
+			done := make(chan *session.Outcome, 1)
 			go func() {
-				o, err := m.Execute(t.Context(), info.ID, &Shell{Name: name})
+				o, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: name})
 				if err != nil {
 					t.Error(err)
 				}
@@ -51,15 +67,15 @@ func TestSessionStates(t *testing.T) {
 			return done
 		}
 		<-run("exit")
-		if got := state(); got != StateIdle {
+		if got := state(); got != session.StateIdle {
 			t.Errorf("after a command it is %s", got)
 		}
 		blocked := run("block")
-		if got := state(); got != StateActive {
+		if got := state(); got != session.StateActive {
 			t.Errorf("during a command it is %s", got)
 		}
 		<-run("exit")
-		if got := state(); got != StateActive {
+		if got := state(); got != session.StateActive {
 			t.Errorf("while another command runs it is %s", got)
 		}
 		if list, _ := m.List(t.Context()); list[0].ExecutionCount != 3 {
@@ -68,14 +84,14 @@ func TestSessionStates(t *testing.T) {
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
-		if o := <-blocked; o.Result.(*ExecutionResult).EndReason != EndSessionClosed {
+		if o := <-blocked; o.Result.(*session.ExecutionResult).EndReason != session.EndSessionClosed {
 			t.Errorf("the running command ended with %+v", o.Result)
 		}
 		synctest.Wait()
-		if err := m.Close(t.Context(), info.ID); !errors.Is(err, ErrNotFound) {
+		if err := m.Close(t.Context(), info.ID); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("closing it again: %v", err)
 		}
-		if n := host.left(); n != 0 {
+		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}
 	})
@@ -83,30 +99,30 @@ func TestSessionStates(t *testing.T) {
 
 func TestContainerGoesBeforeItsSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{})
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{})
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
-		if want := []string{"delete container", "remove snapshot"}; !slices.Equal(host.calls, want) {
-			t.Errorf("calls %q; want %q", host.calls, want)
+		if want := []string{"delete container", "remove snapshot"}; !slices.Equal(host.Calls(), want) {
+			t.Errorf("calls %q; want %q", host.Calls(), want)
 		}
 	})
 }
 
 func TestSessionsExpireWhenIdleAndNotWhileTheyWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{IdleTimeout: 10 * time.Minute, MaxLifetime: time.Hour})
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{IdleTimeout: 10 * time.Minute, MaxLifetime: time.Hour})
 		alive := func() bool {
 			synctest.Wait()
 			list, _ := m.List(t.Context())
 			return len(list) == 1
 		}
 		pass(9 * time.Minute)
-		if _, err := m.Execute(t.Context(), info.ID, &Shell{Name: "exit"}); err != nil {
+		if _, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "exit"}); err != nil {
 			t.Fatal(err)
 		}
 		pass(9 * time.Minute)
@@ -117,7 +133,7 @@ func TestSessionsExpireWhenIdleAndNotWhileTheyWork(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_, _ = m.Execute(ctx, info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: time.Hour}})
+			_, _ = m.Execute(ctx, info.ID, &session.Shell{Name: "block", ProgramOptions: session.ProgramOptions{Timeout: time.Hour}})
 		}()
 		pass(20 * time.Minute)
 		if !alive() {
@@ -138,14 +154,14 @@ func TestSessionsExpireWhenIdleAndNotWhileTheyWork(t *testing.T) {
 
 func TestSessionsExpireAtTheEndOfTheirLifeEvenWhileTheyWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newFakeHost().manager(nil)
-		info := create(t, m, CreateRequest{MaxLifetime: time.Hour})
+		m := sessiontest.NewHost().Manager(nil)
+		info := create(t, m, session.CreateRequest{MaxLifetime: time.Hour})
 		started := time.Now()
-		o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: 3 * time.Hour}})
+		o, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "block", ProgramOptions: session.ProgramOptions{Timeout: 3 * time.Hour}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := o.Result.(*ExecutionResult); r.EndReason != EndSessionClosed || time.Since(started) != time.Hour {
+		if r := o.Result.(*session.ExecutionResult); r.EndReason != session.EndSessionClosed || time.Since(started) != time.Hour {
 			t.Errorf("it ended with %s after %s", r.EndReason, time.Since(started))
 		}
 		synctest.Wait()
@@ -154,15 +170,15 @@ func TestSessionsExpireAtTheEndOfTheirLifeEvenWhileTheyWork(t *testing.T) {
 
 func TestLostContainerClosesItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		create(t, m, CreateRequest{})
-		for _, c := range host.containers {
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		create(t, m, session.CreateRequest{})
+		for _, c := range host.Containers() {
 			_ = c.Kill()
 		}
 		synctest.Wait()
-		if list, _ := m.List(t.Context()); len(list) != 0 || host.left() != 0 {
-			t.Errorf("%d sessions and %d things are left", len(list), host.left())
+		if list, _ := m.List(t.Context()); len(list) != 0 || host.Left() != 0 {
+			t.Errorf("%d sessions and %d things are left", len(list), host.Left())
 		}
 	})
 }
@@ -172,34 +188,35 @@ func TestEndsAreTrue(t *testing.T) {
 		program string
 		oom     bool
 		timeout time.Duration
-		reason  EndReason
+		reason  session.EndReason
 		signal  string
 		code    int
 		success bool
 	}{
-		{program: "exit", reason: EndExited, success: true},
-		{program: "fail", reason: EndExited, code: 3},
-		{program: "lost", reason: EndLost, code: -1},
-		{program: "term", reason: EndSignaled, signal: "SIGTERM", code: 143},
-		{program: "kill -9", reason: EndSignaled, signal: "SIGKILL", code: 137},
-		{program: "kill -9", oom: true, reason: EndOOM, signal: "SIGKILL", code: 137},
-		{program: "exit", oom: true, reason: EndExited, success: true}, // a child of it was killed
-		{program: "block", timeout: time.Second, reason: EndTimeout, signal: "SIGKILL", code: 137},
+		{program: "exit", reason: session.EndExited, success: true},
+		{program: "fail", reason: session.EndExited, code: 3},
+		{program: "exit137", reason: session.EndExited, code: 137},
+		{program: "lost", reason: session.EndLost, code: -1},
+		{program: "term", reason: session.EndSignaled, signal: "SIGTERM", code: 143},
+		{program: "kill", reason: session.EndSignaled, signal: "SIGKILL", code: 137},
+		{program: "kill", oom: true, reason: session.EndOOM, signal: "SIGKILL", code: 137},
+		{program: "exit", oom: true, reason: session.EndExited, success: true}, // a child of it was killed
+		{program: "block", timeout: time.Second, reason: session.EndTimeout, signal: "SIGKILL", code: 137},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			host := newFakeHost()
-			m := host.manager(nil)
-			info := create(t, m, CreateRequest{})
+			host := sessiontest.NewHost()
+			m := host.Manager(nil)
+			info := create(t, m, session.CreateRequest{})
 			if tc.oom {
-				for _, c := range host.containers {
-					c.oomKills = 1
+				for _, c := range host.Containers() {
+					c.CountOOMKills(1)
 				}
 			}
-			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: tc.program, ProgramOptions: ProgramOptions{Timeout: tc.timeout}})
+			o, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: tc.program, ProgramOptions: session.ProgramOptions{Timeout: tc.timeout}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := o.Result.(*ExecutionResult)
+			r := o.Result.(*session.ExecutionResult)
 			if r.EndReason != tc.reason || r.Signal != tc.signal || r.ExitCode != tc.code || o.Success != tc.success {
 				t.Errorf("%+v: ended with %+v, success %v", tc, r, o.Success)
 			}
@@ -215,15 +232,15 @@ func TestEndsAreTrue(t *testing.T) {
 
 func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{Env: map[string]string{"A": "session", "B": "session"}})
-		if _, err := m.Execute(t.Context(), info.ID, &Shell{Name: "exit", Env: map[string]string{"B": "command"}}); err != nil {
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{Env: map[string]string{"A": "session", "B": "session"}})
+		if _, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "exit", Env: map[string]string{"B": "command"}}); err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range host.containers {
+		for _, c := range host.Containers() {
 			want := []string{"A=session", "B=command", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox"}
-			if got := c.started[0].Env; !slices.Equal(got, want) {
+			if got := c.Started()[0].Env; !slices.Equal(got, want) {
 				t.Errorf("environment %q; want %q", got, want)
 			}
 		}
@@ -234,37 +251,37 @@ func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
 }
 
 func TestBadRequestsNameTheirField(t *testing.T) {
-	m := newFakeHost().manager(nil)
-	for field, req := range map[string]CreateRequest{
-		"memoryLimitMB":      {Limits: Limits{MemoryBytes: 1}},
-		"cpuLimit":           {Limits: Limits{CPUs: math.NaN()}},
-		"pidsLimit":          {Limits: Limits{Pids: 1 << 40}},
+	m := sessiontest.NewHost().Manager(nil)
+	for field, req := range map[string]session.CreateRequest{
+		"memoryLimitMB":      {Limits: session.Limits{MemoryBytes: 1}},
+		"cpuLimit":           {Limits: session.Limits{CPUs: math.NaN()}},
+		"pidsLimit":          {Limits: session.Limits{Pids: 1 << 40}},
 		"idleTimeoutMinutes": {IdleTimeout: -1},
 		"maxLifetimeMinutes": {MaxLifetime: math.MaxInt64},
 		"env":                {Env: map[string]string{"": "x"}},
 	} {
 		req.Language = "python"
 		_, err := m.Create(t.Context(), req)
-		invalid := (*InvalidError)(nil)
+		invalid := (*session.InvalidError)(nil)
 		if !errors.As(err, &invalid) || invalid.Field != field || !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%+v: %v; want an invalid %s", req, err, field)
 		}
 	}
-	if _, err := m.Create(t.Context(), CreateRequest{Language: "cobol"}); !errors.Is(err, ErrLanguage) || !strings.Contains(err.Error(), "python") {
+	if _, err := m.Create(t.Context(), session.CreateRequest{Language: "cobol"}); !errors.Is(err, session.ErrLanguage) || !strings.Contains(err.Error(), "python") {
 		t.Errorf("unknown language: %v", err)
 	}
-	if _, err := m.Create(t.Context(), CreateRequest{Language: "go"}); !errors.Is(err, ErrLanguage) {
+	if _, err := m.Create(t.Context(), session.CreateRequest{Language: "go"}); !errors.Is(err, session.ErrLanguage) {
 		t.Errorf("language without an image: %v", err)
 	}
 }
 
 func TestSessionLimitCountsThoseThatAreBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newFakeHost().manager(func(o *Options) { o.MaxSessions = 2 })
-		first := create(t, m, CreateRequest{})
-		create(t, m, CreateRequest{})
-		_, err := m.Create(t.Context(), CreateRequest{Language: "python"})
-		limit := (*LimitError)(nil)
+		m := sessiontest.NewHost().Manager(func(o *session.Options) { o.MaxSessions = 2 })
+		first := create(t, m, session.CreateRequest{})
+		create(t, m, session.CreateRequest{})
+		_, err := m.Create(t.Context(), session.CreateRequest{Language: "python"})
+		limit := (*session.LimitError)(nil)
 		if !errors.As(err, &limit) || limit.RetryAfter == 0 || !errdefs.IsResourceExhausted(err) {
 			t.Fatalf("a third session: %v", err)
 		}
@@ -272,7 +289,7 @@ func TestSessionLimitCountsThoseThatAreBeingMade(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		create(t, m, CreateRequest{})
+		create(t, m, session.CreateRequest{})
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -281,15 +298,16 @@ func TestSessionLimitCountsThoseThatAreBeingMade(t *testing.T) {
 
 func TestFailedCreateLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		host.createErr = errors.New("no")
-		m := host.manager(func(o *Options) { o.MaxSessions = 1 })
+		host := sessiontest.NewHost()
+		no := errors.New("no")
+		host.FailCreates(no)
+		m := host.Manager(func(o *session.Options) { o.MaxSessions = 1 })
 		for range 3 { // nor does it take a place
-			if _, err := m.Create(t.Context(), CreateRequest{Language: "python"}); !errors.Is(err, host.createErr) {
+			if _, err := m.Create(t.Context(), session.CreateRequest{Language: "python"}); !errors.Is(err, no) {
 				t.Fatal(err)
 			}
 		}
-		if n := host.left(); n != 0 {
+		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}
 	})
@@ -297,14 +315,14 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 
 func TestRemovalIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{})
-		host.deleteErrs = []error{errors.New("busy"), errors.New("busy")}
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{})
+		host.FailDeletes(errors.New("busy"), errors.New("busy"))
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
-		if n := host.left(); n != 0 {
+		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}
 	})
@@ -312,16 +330,16 @@ func TestRemovalIsTriedAgain(t *testing.T) {
 
 func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newFakeHost()
-		m := host.manager(nil)
-		info := create(t, m, CreateRequest{})
-		reason := make(chan EndReason, 1)
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{})
+		reason := make(chan session.EndReason, 1)
 		go func() {
-			o, err := m.Execute(t.Context(), info.ID, &Shell{Name: "block", ProgramOptions: ProgramOptions{Timeout: time.Hour}})
+			o, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "block", ProgramOptions: session.ProgramOptions{Timeout: time.Hour}})
 			if err != nil {
 				t.Error(err)
 			}
-			reason <- o.Result.(*ExecutionResult).EndReason
+			reason <- o.Result.(*session.ExecutionResult).EndReason
 		}()
 		synctest.Wait()
 		started := time.Now()
@@ -330,31 +348,31 @@ func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 		if err := m.Shutdown(ctx); err != nil {
 			t.Fatal(err)
 		}
-		if got := <-reason; got != EndSessionClosed || time.Since(started) != time.Minute {
+		if got := <-reason; got != session.EndSessionClosed || time.Since(started) != time.Minute {
 			t.Errorf("the running program ended with %s after %s", got, time.Since(started))
 		}
-		if n := host.left(); n != 0 {
+		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}
-		if _, err := m.Create(t.Context(), CreateRequest{Language: "python"}); !errors.Is(err, ErrShutdown) {
+		if _, err := m.Create(t.Context(), session.CreateRequest{Language: "python"}); !errors.Is(err, session.ErrShutdown) {
 			t.Errorf("a create after it: %v", err)
 		}
 	})
 }
 
 func TestRecoverRemovesWhatAnEarlierManagerLeft(t *testing.T) {
-	host := newFakeHost()
-	host.snapshots["cb-old"], host.containers["cb-old"] = "chain", &fakeContainer{}
-	n, err := host.manager(nil).Recover(t.Context())
-	if err != nil || n != 1 || host.left() != 0 {
-		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.left())
+	host := sessiontest.NewHost()
+	host.Leave("cb-old")
+	n, err := host.Manager(nil).Recover(t.Context())
+	if err != nil || n != 1 || host.Left() != 0 {
+		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.Left())
 	}
 }
 
 func TestIDsCannotBeGuessedFromOneAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newFakeHost().manager(nil)
-		a, b := create(t, m, CreateRequest{}), create(t, m, CreateRequest{})
+		m := sessiontest.NewHost().Manager(nil)
+		a, b := create(t, m, session.CreateRequest{}), create(t, m, session.CreateRequest{})
 		// 26 letters of base32 are 130 bits. The container's id is seen by
 		// everyone on the host, in the arguments of its shim.
 		if a.ID == b.ID || len(a.ID) < 26 || strings.Contains(a.ContainerID, a.ID) {

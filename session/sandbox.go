@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"syscall"
 
 	"codebeaker/images"
 	"codebeaker/runtime"
@@ -44,6 +45,8 @@ type Process interface {
 	Streams() runtime.Streams
 	Wait(ctx context.Context) (runtime.ExitStatus, error)
 	Kill() error
+	Signal(ctx context.Context, signal syscall.Signal) error
+	Resize(ctx context.Context, size runtime.Size) error
 	Usage() (cgroup.Usage, error)
 	Close(ctx context.Context) error
 }

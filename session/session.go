@@ -13,18 +13,24 @@ import (
 	"codebeaker/runtime"
 )
 
-// reason says why a session closed. The texts are those of the wire.
-type reason string
+// Reason says why a session closed. The texts are those of the wire.
+type Reason string
 
 const (
-	reasonClosed   reason = "closed"
-	reasonIdle     reason = "idle"
-	reasonLifetime reason = "lifetime"
-	reasonLost     reason = "lost"
-	reasonShutdown reason = "shutdown"
+	// ReasonClosed is a session that was closed on request.
+	ReasonClosed Reason = "closed"
+	// ReasonIdle is one that nobody used for its idle timeout.
+	ReasonIdle Reason = "idle"
+	// ReasonLifetime is one that lived as long as it may.
+	ReasonLifetime Reason = "lifetime"
+	// ReasonLost is one whose container ended by itself.
+	ReasonLost Reason = "lost"
+	// ReasonShutdown is one that ended with the server.
+	ReasonShutdown Reason = "shutdown"
 )
 
-// session is one sandbox. What stands above mu does not change after start.
+// session is one sandbox. What stands above mu does not change once it is ready,
+// and but for its id and times is not looked at before.
 type session struct {
 	id          string
 	containerID string
@@ -33,16 +39,17 @@ type session struct {
 	created     time.Time
 	idleTimeout time.Duration
 	maxLifetime time.Duration
-	limits      Limits
 	ids         runtime.IDRange
 	container   Container
 	// env is the environment of every program: the image's, ours, the
 	// session's.
 	env map[string]string
 
-	// closing is closed when the session takes no more commands, removed when
-	// nothing of it is left.
-	closing, removed chan struct{}
+	// ready is closed when the session takes commands, or never will. closing is
+	// closed when it takes no more, ended when those that it took have ended,
+	// and removed when nothing of it is left.
+	ready, closing, ended, removed chan struct{}
+	endedOnce                      sync.Once
 	// watching is the goroutine that removes the session in the end.
 	watching sync.WaitGroup
 	// commands counts those that were admitted and not answered yet.
@@ -52,20 +59,26 @@ type session struct {
 	files     fileServer
 
 	mu           sync.Mutex
+	limits       Limits
 	state        State
 	running      int // commands
 	used         bool
 	lastActivity time.Time
 	executions   int
 	execs        int // ids given to containerd
-	reason       reason
+	reason       Reason
 	removeErr    error
 }
 
-func (s *session) setState(state State) {
+// open lets a session that was created take commands, with the limits that are
+// in force.
+func (s *session) open(limits Limits) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = state
+	s.limits = limits
+	if s.state == StateCreating {
+		s.state = StateActive
+	}
 }
 
 // begin admits a command.
@@ -79,15 +92,26 @@ func (s *session) begin(cmd Command) error {
 	s.running++
 	s.commands.Add(1)
 	s.lastActivity = time.Now()
-	if _, ok := cmd.(*Shell); ok {
+	if _, ok := cmd.(Program); ok {
 		s.executions++
 	}
 	return nil
 }
 
-// end says that a command that was admitted has been answered.
-func (s *session) end() {
-	defer s.commands.Done()
+// touch moves the idle deadline.
+func (s *session) touch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == StateClosing || s.state == StateClosed {
+		return ErrClosed
+	}
+	s.lastActivity = time.Now()
+	return nil
+}
+
+// rest says that a command that was admitted is done. Whoever admitted it then
+// counts it out of commands.
+func (s *session) rest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running--
@@ -99,7 +123,7 @@ func (s *session) end() {
 
 // beginClose refuses further commands from now on and lets the session's
 // watcher remove it. It says whether this call was the first.
-func (s *session) beginClose(why reason) bool {
+func (s *session) beginClose(why Reason) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == StateClosing || s.state == StateClosed {
@@ -122,19 +146,19 @@ func (s *session) waitRemoved(ctx context.Context) error {
 }
 
 // expiry says why the session has expired, or when it may next.
-func (s *session) expiry(now time.Time) (reason, time.Duration) {
+func (s *session) expiry(now time.Time) (Reason, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	life := s.created.Add(s.maxLifetime).Sub(now)
 	if life <= 0 {
-		return reasonLifetime, 0
+		return ReasonLifetime, 0
 	}
 	if s.running > 0 {
 		return "", min(life, s.idleTimeout)
 	}
 	idle := s.lastActivity.Add(s.idleTimeout).Sub(now)
 	if idle <= 0 {
-		return reasonIdle, 0
+		return ReasonIdle, 0
 	}
 	return "", min(life, idle)
 }
@@ -170,7 +194,7 @@ func (m *Manager) watch(ctx context.Context, s *session) {
 		case <-s.closing:
 			open = false
 		case <-lost:
-			s.beginClose(reasonLost)
+			s.beginClose(ReasonLost)
 		case now := <-timer.C:
 			why, next := s.expiry(now)
 			if why != "" {
@@ -181,9 +205,15 @@ func (m *Manager) watch(ctx context.Context, s *session) {
 		}
 	}
 	m.remove(ctx, s)
+	m.drop(s)
+}
+
+// drop forgets a session of which nothing is left.
+func (m *Manager) drop(s *session) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	delete(m.sessions, s.id)
-	m.mu.Unlock()
+	m.signal()
 }
 
 // remove ends what runs in a session and removes everything of it, and tries
@@ -221,8 +251,9 @@ func (m *Manager) tryRemove(ctx context.Context, s *session) error {
 			m.opts.Log.WarnContext(ctx, "stop file helper", "container", s.containerID, "error", err)
 		}
 		s.commands.Wait()
-		s.lingering.Wait()
 	}
+	s.endedOnce.Do(func() { close(s.ended) })
+	s.lingering.Wait()
 	if err := m.opts.Containers.Delete(ctx, s.containerID); err != nil {
 		return err
 	}
@@ -296,7 +327,8 @@ func environment(image []string, own map[string]string) map[string]string {
 
 // environ returns env with more on top as KEY=value, sorted.
 func environ(env, more map[string]string) []string {
-	all := maps.Clone(env)
+	all := make(map[string]string, len(env)+len(more))
+	maps.Copy(all, env)
 	maps.Copy(all, more)
 	list := make([]string, 0, len(all))
 	for k, v := range all {

@@ -75,6 +75,9 @@ const (
 	EndOOM EndReason = "oom"
 	// EndCancelled is a program that was killed on request.
 	EndCancelled EndReason = "cancelled"
+	// EndOutputLimit is a program that was killed because it printed more than
+	// the manager's MaxPrintedBytes.
+	EndOutputLimit EndReason = "output_limit"
 	// EndSessionClosed is a program that was killed because its session closed.
 	EndSessionClosed EndReason = "session_closed"
 	// EndLost is a program whose end nobody saw.
@@ -87,10 +90,11 @@ type ExecutionResult struct {
 	// ExitCode is the program's, or 128 plus the number of the signal that
 	// ended it, or -1 where nobody saw its end.
 	ExitCode int
-	// Stdout and Stderr are the start of each stream, up to the manager's
-	// MaxOutputBytes.
-	Stdout, Stderr []byte
-	// StdoutTruncated and StderrTruncated say that the program wrote more.
+	// Stdout and Stderr are the end of each stream, up to the manager's
+	// MaxOutputBytes, and the offsets say where in the stream they begin.
+	Stdout, Stderr             []byte
+	StdoutOffset, StderrOffset int64
+	// StdoutTruncated and StderrTruncated say that something came before that.
 	StdoutTruncated, StderrTruncated bool
 	Duration                         time.Duration
 	EndReason                        EndReason

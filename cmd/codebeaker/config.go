@@ -41,6 +41,12 @@ type config struct {
 	MaxSessions  int           `toml:"max_sessions"`
 	ExecTimeout  time.Duration `toml:"exec_timeout"`
 
+	// Of what programs print.
+	OutputFileMB   int64         `toml:"output_file_mb"`
+	OutputTotalMB  int64         `toml:"output_total_mb"`
+	OutputLimitMB  int64         `toml:"output_limit_mb"`
+	KeepExecutions time.Duration `toml:"keep_executions"`
+
 	// Of serve.
 	Listen       string        `toml:"listen"`
 	AllowOrigins []string      `toml:"allow_origin"`
@@ -66,6 +72,10 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
 	f.DurationVar(&c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
+	f.Int64Var(&c.OutputFileMB, "output-file-mb", 64, "`MiB` of each stream of a program that are kept, those over 1 MiB in a file below --root; 0 for no files")
+	f.Int64Var(&c.OutputTotalMB, "output-total-mb", 4096, "`MiB` of all these files together; output beyond is kept up to 1 MiB a stream")
+	f.Int64Var(&c.OutputLimitMB, "output-limit-mb", 0, "`MiB` after which a program that prints more is ended; 0 for no limit")
+	f.DurationVar(&c.KeepExecutions, "keep-executions", 10*time.Minute, "how long the output of a program can be read after its end")
 }
 
 // bindServe adds the options of the server.
@@ -160,8 +170,14 @@ func (c *config) check() error {
 	if c.MaxSessions < 0 {
 		return fmt.Errorf("--max-sessions %d: takes a number above 0", c.MaxSessions)
 	}
-	if c.ExecTimeout < 0 || c.DrainTimeout < 0 {
-		return errors.New("--exec-timeout and --drain-timeout take durations above 0")
+	if c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
+		return errors.New("--exec-timeout, --drain-timeout and --keep-executions take durations above 0")
+	}
+	const mostMB = 1 << 30
+	for name, mb := range map[string]int64{"output-file-mb": c.OutputFileMB, "output-total-mb": c.OutputTotalMB, "output-limit-mb": c.OutputLimitMB} {
+		if mb < 0 || mb > mostMB {
+			return fmt.Errorf("--%s %d: takes a number from 0 to %d", name, mb, mostMB)
+		}
 	}
 	_, err := c.logger(nil)
 	return err

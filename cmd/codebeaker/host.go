@@ -19,6 +19,7 @@ import (
 	"codebeaker/runtime/engine"
 	"codebeaker/runtime/shim"
 	"codebeaker/session"
+	"codebeaker/session/output"
 	"codebeaker/snapshot"
 )
 
@@ -139,13 +140,20 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
+	spill, err := output.NewSpill(filepath.Join(cfg.Root, "output"), cfg.OutputFileMB<<20, cfg.OutputTotalMB<<20, log)
+	if err != nil {
+		return nil, err
+	}
 	manager := session.New(session.Options{
-		Images:      h.images,
-		Snapshots:   snapshots,
-		Containers:  session.ContainersOf(h.containers),
-		Log:         log,
-		MaxSessions: cfg.MaxSessions,
-		ExecTimeout: cfg.ExecTimeout,
+		Images:          h.images,
+		Snapshots:       snapshots,
+		Containers:      session.ContainersOf(h.containers),
+		Log:             log,
+		MaxSessions:     cfg.MaxSessions,
+		ExecTimeout:     cfg.ExecTimeout,
+		Spill:           spill,
+		MaxPrintedBytes: cfg.OutputLimitMB << 20,
+		KeepExecutions:  cfg.KeepExecutions,
 	})
 	left, err := manager.Recover(ctx)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 
 // Exec becomes the program that args name:
 //
-//	[-dir DIR] [-line] -- NAME [ARG ...]
+//	[-dir DIR] [-line] [-tty] -- NAME [ARG ...]
 //
 // It returns only where it cannot, with the exit code to end with, after it
 // wrote a line on stderr. With -line, a NAME that is no program but a line of
@@ -34,14 +34,19 @@ func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	dir := flags.String("dir", "", "working directory")
 	line := flags.Bool("line", false, "run a line of shell where it is no program")
+	tty := flags.Bool("tty", false, "the standard streams are a terminal")
 	if err := flags.Parse(args); err != nil || flags.NArg() == 0 {
-		return fail(ExitNotExecutable, "exec: usage: exec [-dir DIR] [-line] -- NAME [ARG ...]")
+		return fail(ExitNotExecutable, "exec: usage: exec [-dir DIR] [-line] [-tty] -- NAME [ARG ...]")
 	}
 	argv := flags.Args()
 
 	// The host's word that this process is in its cgroup. One byte, no more:
 	// the rest is the program's.
-	if _, err := io.ReadFull(stdin, make([]byte, 1)); err != nil {
+	await := awaitByte
+	if *tty {
+		await = awaitByteOnTerminal
+	}
+	if err := await(stdin); err != nil {
 		return fail(ExitNotExecutable, "exec: the session ended before the program started")
 	}
 	if *dir != "" {
@@ -60,6 +65,36 @@ func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 		return fail(ExitNotFound, "%s: not found", argv[0])
 	}
 	return fail(ExitNotExecutable, "%s: %v", argv[0], cause(err))
+}
+
+func awaitByte(stdin io.Reader) error {
+	_, err := io.ReadFull(stdin, make([]byte, 1))
+	return err
+}
+
+// TerminalReady is what the agent writes when its terminal prints nothing of
+// what comes in, and the byte that it waits for can be sent. The program has
+// the terminal as it was before.
+const TerminalReady = "\x06" // ACK
+
+func awaitByteOnTerminal(stdin io.Reader) error {
+	const fd = 0
+	was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	quiet := *was
+	quiet.Lflag &^= unix.ECHO | unix.ICANON | unix.ISIG
+	quiet.Iflag &^= unix.ICRNL
+	quiet.Oflag &^= unix.OPOST
+	quiet.Cc[unix.VMIN], quiet.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		return err
+	}
+	if _, err := unix.Write(fd, []byte(TerminalReady)); err != nil {
+		return err
+	}
+	return errors.Join(awaitByte(stdin), unix.IoctlSetTermios(fd, unix.TCSETS, was))
 }
 
 // lookPath finds the file that a name stands for: itself where it has a slash,

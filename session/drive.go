@@ -1,0 +1,278 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime"
+)
+
+const (
+	// lostExitCode stands for the exit code that nobody saw.
+	lostExitCode = -1
+	// killTimeout is how long a killed program may take to end; the kernel may
+	// first have to free its memory.
+	killTimeout = 30 * time.Second
+)
+
+// running is a step that was started.
+type running struct {
+	step    step
+	process Process
+	work    sync.WaitGroup
+	pumps   []*pump
+}
+
+// begin writes the plan's file and starts its first step.
+func (s *session) beginPlan(ctx context.Context, e *Execution, p *plan, opts *ProgramOptions) (*running, error) {
+	if p.file != "" {
+		if _, err := s.writeFile(ctx, &WriteFile{Path: p.file, Content: p.content}); err != nil {
+			return nil, err
+		}
+	}
+	return s.startStep(ctx, e, p, 0, opts)
+}
+
+// startStep starts a step of the plan. What it prints goes to the execution's
+// logs; the last step, which is the program itself, has its input, and its
+// terminal.
+func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, opts *ProgramOptions) (*running, error) {
+	st := p.steps[n]
+	last := n == len(p.steps)-1
+	st.exec.ID = s.nextExecID()
+	if last && opts.TTY {
+		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
+	}
+	process, err := s.container.Exec(ctx, st.exec)
+	if err != nil {
+		return nil, err
+	}
+	r := &running{step: st, process: process}
+	streams := process.Streams()
+	stdout := e.logs[Stdout]
+	if st.aside {
+		stdout = e.logs[Stderr]
+	}
+	r.pumps = []*pump{
+		pumpFrom(&r.work, streams.Stdout, stdout, e.count),
+		pumpFrom(&r.work, streams.Stderr, e.logs[Stderr], e.count),
+	}
+	if !last {
+		e.run(s.id, process)
+		_ = e.endInput() // which fails where the step has ended already
+		return r, nil
+	}
+	e.typing <- struct{}{} // what is to be read first comes before Input's
+	e.run(s.id, process)
+	r.work.Go(func() {
+		defer func() { <-e.typing }()
+		// A program that ends without reading all of it is no error.
+		_ = e.typeIn(streams.Stdin, opts.Stdin, !opts.StdinOpen)
+	})
+	return r, nil
+}
+
+func or(n, def uint16) uint16 {
+	if n == 0 {
+		return def
+	}
+	return n
+}
+
+// drive sees an execution to its end, step after step until one fails, and
+// returns what came of it.
+func (s *session) drive(ctx context.Context, e *Execution, p *plan, r *running, opts *ProgramOptions) (*Outcome, error) {
+	var never <-chan time.Time
+	deadline, timeout := never, opts.Timeout
+	if timeout == 0 {
+		timeout = s.opts.ExecTimeout
+	}
+	started := e.Info().StartedAt
+	if timeout > 0 {
+		timer := time.NewTimer(timeout - time.Since(started))
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	result := &ExecutionResult{ID: e.id}
+	for n := 0; ; {
+		failed, err := s.endStep(ctx, e, r, deadline, result)
+		if err != nil {
+			return nil, err
+		}
+		if n++; failed || n == len(p.steps) {
+			break
+		}
+		if r, err = s.startStep(ctx, e, p, n, opts); err != nil {
+			return nil, s.because(err)
+		}
+	}
+	result.Duration = time.Since(started)
+	outcome := &Outcome{Result: result, Success: result.EndReason == EndExited && result.ExitCode == 0, Duration: result.Duration}
+	if !outcome.Success {
+		outcome.Error = failure(result, timeout, r.step.failure)
+	}
+	return outcome, nil
+}
+
+// endStep waits for the end of a step and adds what came of it to result. It
+// says whether the step failed.
+func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadline <-chan time.Time, result *ExecutionResult) (failed bool, err error) {
+	cause, status, err := s.await(ctx, e, r.process, deadline)
+	if errdefs.IsUnavailable(err) {
+		// Its shim is gone, and with it the only one who could know.
+		status, err = runtime.ExitStatus{Code: lostExitCode}, nil
+		if cause == "" {
+			cause = EndLost
+		}
+	}
+	e.rest()
+	if err != nil {
+		return true, errors.Join(err, s.release(ctx, r))
+	}
+	usage, err := r.process.Usage()
+	if err != nil {
+		// The cgroup goes with a session that is closed meanwhile.
+		s.opts.Log.WarnContext(ctx, "read what an execution used", "container", s.containerID, "error", err)
+	}
+	result.Usage.CPU += usage.CPU
+	result.Usage.PeakMemoryBytes = max(result.Usage.PeakMemoryBytes, usage.PeakMemoryBytes)
+	settle(r.pumps...)
+	result.ExitCode = status.Code
+	result.EndReason, result.Signal = ending(cause, status, usage.OOMKills > 0)
+	if err := s.release(ctx, r); err != nil {
+		s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
+	}
+	return result.EndReason != EndExited || result.ExitCode != 0, nil
+}
+
+// await waits for the end of a program, and kills it and all that it started
+// where its time is over, it prints too much, it is cancelled or the session
+// closes. It returns the reason for killing it, empty where there was none.
+func (s *session) await(ctx context.Context, e *Execution, process Process, deadline <-chan time.Time) (EndReason, runtime.ExitStatus, error) {
+	ended := make(chan struct{})
+	var status runtime.ExitStatus
+	var err error
+	detached, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(ended)
+		status, err = process.Wait(detached)
+	}()
+	var cause EndReason
+	select {
+	case <-ended:
+		return "", status, err
+	case <-deadline:
+		cause = EndTimeout
+	case <-e.overflow:
+		cause = EndOutputLimit
+	case <-e.cancelled:
+		cause = EndCancelled
+	case <-s.closing:
+		cause = EndSessionClosed
+	}
+	killErr := process.Kill()
+	grace := time.NewTimer(killTimeout)
+	defer grace.Stop()
+	select {
+	case <-ended:
+		return cause, status, err
+	case <-grace.C:
+		cancel()
+		<-ended
+		return cause, status, errors.Join(fmt.Errorf("end program: it did not end within %s of its kill", killTimeout), killErr)
+	}
+}
+
+// ending says how a program ended: killed for a cause that we had, where it
+// did die of that, and otherwise what its status tells.
+func ending(cause EndReason, status runtime.ExitStatus, oom bool) (reason EndReason, signal string) {
+	if status.Signal != 0 {
+		if signal = unix.SignalName(status.Signal); signal == "" {
+			signal = "SIG" + strconv.Itoa(int(status.Signal)) // a real-time one
+		}
+	}
+	killed := status.Signal == unix.SIGKILL
+	switch {
+	case status.Code == lostExitCode:
+		return cause, ""
+	case killed && cause != "":
+		return cause, signal
+	case killed && oom:
+		return EndOOM, signal
+	case signal != "":
+		return EndSignaled, signal
+	default:
+		return EndExited, ""
+	}
+}
+
+// failure says in a sentence why an execution did not succeed. meaning is that
+// of an exit code above 0, where it has one.
+func failure(r *ExecutionResult, timeout time.Duration, meaning string) string {
+	switch r.EndReason {
+	case EndTimeout:
+		return fmt.Sprintf("The program was killed after its time limit of %s.", timeout)
+	case EndOOM:
+		return "The program was killed because the session's memory limit was reached."
+	case EndOutputLimit:
+		return "The program was killed because it printed more than this server allows."
+	case EndSignaled:
+		return fmt.Sprintf("The program was ended by %s.", r.Signal)
+	case EndCancelled:
+		return "The program was killed because it was cancelled."
+	case EndSessionClosed:
+		return "The program was killed because its session closed."
+	case EndLost:
+		return "The end of the program was not seen."
+	}
+	if meaning != "" {
+		return fmt.Sprintf("%s: exit code %d.", meaning, r.ExitCode)
+	}
+	return fmt.Sprintf("The program exited with code %d.", r.ExitCode)
+}
+
+// release gives a step's process back. Where others still hold its streams, as
+// a background program does, they are read, and what they bring is dropped,
+// until those end or the session does; closing the streams would kill the
+// writer.
+func (s *session) release(ctx context.Context, r *running) error {
+	ended := true
+	for _, p := range r.pumps {
+		ended = ended && p.ended()
+	}
+	if ended {
+		err := r.process.Close(ctx)
+		r.work.Wait()
+		return err
+	}
+	s.lingering.Go(func() {
+		for _, p := range r.pumps {
+			select {
+			case <-p.done:
+			case <-s.closing:
+			}
+		}
+		if err := r.process.Close(ctx); err != nil {
+			s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
+		}
+		r.work.Wait()
+	})
+	return nil
+}
+
+// nextExecID returns an id for containerd. It is not the execution's id, which
+// must not be guessed: containerd's stands in the arguments of processes.
+func (s *session) nextExecID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.execs++
+	return "e" + strconv.Itoa(s.execs)
+}

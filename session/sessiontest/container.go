@@ -1,0 +1,239 @@
+package sessiontest
+
+import (
+	"context"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/containerd/errdefs"
+	"github.com/pkg/sftp"
+
+	"codebeaker/runtime"
+	"codebeaker/runtime/cgroup"
+	"codebeaker/session"
+)
+
+// Container is a sandbox of a Host.
+type Container struct {
+	host  *Host
+	opts  runtime.ContainerOptions
+	files sftp.Handlers
+	once  sync.Once
+	ended chan struct{} // closed by Kill
+
+	mu       sync.Mutex
+	started  []runtime.ExecOptions
+	running  []*Process
+	oomKills uint64
+}
+
+func newFiles() sftp.Handlers { return sftp.InMemHandler() }
+
+// Started returns what was asked to run, in order.
+func (c *Container) Started() []runtime.ExecOptions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]runtime.ExecOptions(nil), c.started...)
+}
+
+// CountOOMKills has every program's cgroup count n kills for want of memory.
+func (c *Container) CountOOMKills(n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.oomKills = n
+}
+
+// Limits implements session.Container.
+func (c *Container) Limits() runtime.Limits { return c.opts.Limits }
+
+// Exec implements session.Container. A name that no program has prints so and
+// exits with 127.
+func (c *Container) Exec(_ context.Context, opts runtime.ExecOptions) (session.Process, error) {
+	c.mu.Lock()
+	c.started = append(c.started, opts)
+	c.mu.Unlock()
+	program, ok := c.host.Programs[opts.Args[0]]
+	if !ok {
+		if program, ok = StandardPrograms()[opts.Args[0]]; !ok {
+			program = notFound
+		}
+	}
+	return c.start(opts, program)
+}
+
+func (c *Container) start(opts runtime.ExecOptions, program Program) (*Process, error) {
+	select {
+	case <-c.ended:
+		return nil, errdefs.ErrUnavailable
+	default:
+	}
+	p := newProcess(c, opts)
+	c.mu.Lock()
+	c.running = append(c.running, p)
+	c.mu.Unlock()
+	go p.run(program)
+	return p, nil
+}
+
+// ServeFiles implements session.Container, with files in memory.
+func (c *Container) ServeFiles(context.Context, string) (session.Process, error) {
+	return c.start(runtime.ExecOptions{}, func(p *Process) runtime.ExitStatus {
+		server := sftp.NewRequestServer(struct {
+			io.Reader
+			io.WriteCloser
+		}{p.Stdin, p.Stdout}, c.files)
+		go func() {
+			<-p.Killed()
+			server.Close()
+		}()
+		_ = server.Serve() // until its input ends
+		return runtime.ExitStatus{}
+	})
+}
+
+// Wait implements session.Container.
+func (c *Container) Wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ended:
+		return nil
+	}
+}
+
+// Kill implements session.Container.
+func (c *Container) Kill() error {
+	c.once.Do(func() { close(c.ended) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.running {
+		_ = p.Kill()
+	}
+	return nil
+}
+
+// Process is a program of a Container, as those who run it and the program
+// itself see it.
+type Process struct {
+	// Options are those it was started with.
+	Options runtime.ExecOptions
+	// Stdin, Stdout and Stderr are the program's ends of its streams. What is
+	// written waits for its reader.
+	Stdin          *io.PipeReader
+	Stdout, Stderr *io.PipeWriter
+
+	container *Container
+	streams   runtime.Streams
+	signals   chan syscall.Signal
+	sizes     chan runtime.Size
+	killOnce  sync.Once
+	killed    chan struct{}
+	done      chan struct{}
+	status    runtime.ExitStatus // before done
+	err       error
+}
+
+func newProcess(c *Container, opts runtime.ExecOptions) *Process {
+	p := &Process{
+		Options: opts, container: c, signals: make(chan syscall.Signal, 16), sizes: make(chan runtime.Size, 16),
+		killed: make(chan struct{}), done: make(chan struct{}),
+	}
+	in, stdin := io.Pipe()
+	stdout, out := io.Pipe()
+	stderr, errOut := io.Pipe()
+	p.Stdin, p.Stdout, p.Stderr = in, out, errOut
+	p.streams = runtime.Streams{Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	return p
+}
+
+// run is the program's life.
+func (p *Process) run(program Program) {
+	ended := make(chan runtime.ExitStatus, 1)
+	go func() { ended <- program(p) }()
+	select {
+	case p.status = <-ended:
+	case <-p.killed:
+		p.closeStreams() // frees a program that waits for one
+		<-ended
+		p.status = signaled(syscall.SIGKILL)
+	}
+	p.closeStreams()
+	close(p.done)
+}
+
+func (p *Process) closeStreams() {
+	p.Stdin.Close()
+	p.Stdout.Close()
+	p.Stderr.Close()
+}
+
+func signaled(s syscall.Signal) runtime.ExitStatus {
+	return runtime.ExitStatus{Code: 128 + int(s), Signal: s}
+}
+
+// Killed is closed when the program is killed.
+func (p *Process) Killed() <-chan struct{} { return p.killed }
+
+// Signals brings the signals that are sent to the program, and Sizes those that
+// its terminal gets.
+func (p *Process) Signals() <-chan syscall.Signal { return p.signals }
+
+// Sizes brings the sizes that the program's terminal gets.
+func (p *Process) Sizes() <-chan runtime.Size { return p.sizes }
+
+// Lose has nobody see how the program ends.
+func (p *Process) Lose() { p.err = errdefs.ErrUnavailable }
+
+// Streams implements session.Process.
+func (p *Process) Streams() runtime.Streams { return p.streams }
+
+// Wait implements session.Process.
+func (p *Process) Wait(ctx context.Context) (runtime.ExitStatus, error) {
+	select {
+	case <-ctx.Done():
+		return runtime.ExitStatus{}, ctx.Err()
+	case <-p.done:
+		return p.status, p.err
+	}
+}
+
+// Kill implements session.Process.
+func (p *Process) Kill() error {
+	p.killOnce.Do(func() { close(p.killed) })
+	return nil
+}
+
+// Signal implements session.Process. SIGKILL kills.
+func (p *Process) Signal(_ context.Context, s syscall.Signal) error {
+	select {
+	case <-p.done:
+		return errdefs.ErrNotFound
+	default:
+	}
+	if s == syscall.SIGKILL {
+		return p.Kill()
+	}
+	p.signals <- s
+	return nil
+}
+
+// Resize implements session.Process.
+func (p *Process) Resize(_ context.Context, size runtime.Size) error {
+	p.sizes <- size
+	return nil
+}
+
+// Usage implements session.Process.
+func (p *Process) Usage() (cgroup.Usage, error) {
+	p.container.mu.Lock()
+	defer p.container.mu.Unlock()
+	return cgroup.Usage{OOMKills: p.container.oomKills}, nil
+}
+
+// Close implements session.Process.
+func (p *Process) Close(context.Context) error {
+	_ = p.Kill()
+	<-p.done
+	return nil
+}

@@ -1,0 +1,182 @@
+// Package sessiontest lets a session.Manager run without containers, for tests
+// of it and of what is above it. A Host stands for images, snapshots and
+// containers in memory. Its programs are Go functions with streams, signals and
+// an end as those of a container have; its files are in memory, too. All of it
+// works in a bubble of testing/synctest.
+package sessiontest
+
+import (
+	"context"
+	"sync"
+
+	"github.com/containerd/errdefs"
+
+	"codebeaker/images"
+	"codebeaker/runtime"
+	"codebeaker/session"
+)
+
+// Host is what a Manager works with. It has an image for Python alone.
+type Host struct {
+	// Programs are found by their names, beside those of StandardPrograms.
+	Programs map[string]Program
+
+	mu         sync.Mutex
+	snapshots  map[string]string // key to parent
+	containers map[string]*Container
+	calls      []string
+	createErr  error
+	deleteErrs []error // one for each call, then none
+	creating   chan struct{}
+}
+
+// NewHost returns a host with nothing on it.
+func NewHost() *Host {
+	return &Host{snapshots: map[string]string{}, containers: map[string]*Container{}}
+}
+
+// Manager returns a manager on the host, with options that change has had a
+// look at where it is not nil.
+func (h *Host) Manager(change func(*session.Options)) *session.Manager {
+	opts := session.Options{Images: h, Snapshots: (*snapshots)(h), Containers: h}
+	if change != nil {
+		change(&opts)
+	}
+	return session.New(opts)
+}
+
+// FailCreates has every container fail to be created, with err.
+func (h *Host) FailCreates(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.createErr = err
+}
+
+// HoldCreates has the creation of containers wait until release is called.
+func (h *Host) HoldCreates() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.creating = held
+	return func() { close(held) }
+}
+
+// FailDeletes has the next deletions of containers fail, one with each error.
+func (h *Host) FailDeletes(errs ...error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deleteErrs = errs
+}
+
+// Calls returns what was asked of the host, in order, as far as that matters.
+func (h *Host) Calls() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]string(nil), h.calls...)
+}
+
+// Left counts snapshots and containers.
+func (h *Host) Left() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.snapshots) + len(h.containers)
+}
+
+// Containers returns the containers that there are.
+func (h *Host) Containers() []*Container {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []*Container
+	for _, c := range h.containers {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Leave puts a container and a snapshot on the host as an earlier manager may
+// have left them.
+func (h *Host) Leave(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.snapshots[id], h.containers[id] = "chain", &Container{}
+}
+
+// Resolve implements session.Images.
+func (h *Host) Resolve(_ context.Context, language string) (images.Image, error) {
+	if language != "python" {
+		return images.Image{}, errdefs.ErrNotFound
+	}
+	return images.Image{Name: "image", Version: "3.13", ChainID: "chain", Env: []string{"PATH=/image", "A=image"}}, nil
+}
+
+// Create implements session.Containers.
+func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (session.Container, error) {
+	h.mu.Lock()
+	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: newFiles()}
+	h.containers[opts.ID] = c // a failed create leaves something too
+	err, held := h.createErr, h.creating
+	h.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return c, nil
+}
+
+// Delete implements session.Containers.
+func (h *Host) Delete(_ context.Context, id string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, "delete container")
+	if len(h.deleteErrs) > 0 {
+		err := h.deleteErrs[0]
+		h.deleteErrs = h.deleteErrs[1:]
+		return err
+	}
+	delete(h.containers, id)
+	return nil
+}
+
+// Leftovers implements session.Containers.
+func (h *Host) Leftovers(context.Context, string) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var ids []string
+	for id := range h.containers {
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+type snapshots Host
+
+func (h *snapshots) Prepare(_ context.Context, key, parent string, _, _ uint32) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.snapshots[key] = parent
+	return nil
+}
+
+func (h *snapshots) Remove(_ context.Context, key string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, "remove snapshot")
+	delete(h.snapshots, key)
+	return nil
+}
+
+func (h *snapshots) Leftovers(context.Context) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var keys []string
+	for key := range h.snapshots {
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
