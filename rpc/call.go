@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
 )
 
@@ -16,13 +15,9 @@ func (s *Server) prepare(call *call) *wireError {
 		return &wireError{Code: codeNoMethod, Message: "method not found: " + shorten(call.request.method)}
 	case call.params == nil:
 		call.params = json.RawMessage("{}")
-	case call.params[0] == '[':
-		return invalidParams("", "params takes an object with named fields, got an array")
 	}
 	call.method = m
-	if m.ordered {
-		call.session = sessionOf(call.params)
-	}
+	call.queue = queueOf(m.ordered, call.params)
 	if !s.beginCall() {
 		return shuttingDown()
 	}
@@ -31,8 +26,9 @@ func (s *Server) prepare(call *call) *wireError {
 
 // respond carries out a call and returns the response, nil for a notification.
 // It never panics.
-func (s *Server) respond(ctx context.Context, log *slog.Logger, c *call) []byte {
-	result, err := s.carryOut(ctx, log, c)
+func (s *Server) respond(ctx context.Context, from *conn, c *call) []byte {
+	log := from.log
+	result, err := s.carryOut(ctx, from, c)
 	if c.id == nil {
 		if err != nil {
 			log.Debug("notification failed", "method", c.request.method, "error", err)
@@ -48,10 +44,10 @@ func (s *Server) respond(ctx context.Context, log *slog.Logger, c *call) []byte 
 	return encodeError(c.id, wireErrorOf(log.With("method", c.request.method), err))
 }
 
-func (s *Server) carryOut(ctx context.Context, log *slog.Logger, c *call) (result any, err error) {
+func (s *Server) carryOut(ctx context.Context, from *conn, c *call) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			result, err = nil, internalError(log, fmt.Errorf("panic: %v", r),
+			result, err = nil, internalError(from.log, fmt.Errorf("panic: %v", r),
 				"method", c.request.method, "stack", string(debug.Stack()))
 		}
 	}()
@@ -61,5 +57,8 @@ func (s *Server) carryOut(ctx context.Context, log *slog.Logger, c *call) (resul
 	if ctx.Err() != nil {
 		return nil, shuttingDown()
 	}
-	return c.method.call(ctx, c.params)
+	caller := &caller{conn: from}
+	result, err = c.method.call(ctx, caller, c.params)
+	c.after = caller.after
+	return result, err
 }

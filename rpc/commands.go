@@ -1,11 +1,11 @@
 package rpc
 
 import (
+	"encoding/json"
 	"fmt"
-	"math"
+	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"codebeaker/session"
 )
@@ -13,132 +13,137 @@ import (
 // command is a decoded command of session.execute.
 type command struct {
 	session.Command
+	// id is what the client calls the command; nil for nothing.
+	id json.RawMessage
+	// background says that the program is not waited for.
+	background bool
 	// result turns the result that belongs to the command into that of the wire.
 	result func(any) (any, error)
 }
+
+// commandResult is a result of the wire of any command.
+type commandResult any
 
 // commandType is a kind of command. To add one is to add an entry to
 // commandTypes.
 type commandType struct {
 	// names are its spellings: that of the documents, then that of old clients.
 	names []string
-	// decode reads the fields of the command, which is valid JSON at
-	// "command".
-	decode func(raw []byte) (command, error)
+	doc   string
+	// params is the plan of its fields, but for those of commandHead.
+	params *object
+	// result is the type of its results.
+	result reflect.Type
+	// decode reads the fields of the command, which is a valid JSON object at
+	// path.
+	decode func(path string, raw []byte) (command, error)
+}
+
+// commandHead is what all commands have.
+type commandHead struct {
+	Type string          `json:"type" takes:"required" doc:"Which command it is."`
+	ID   json.RawMessage `json:"id" doc:"Comes back beside the result."`
 }
 
 func commandTypes() []commandType {
 	return []commandType{
-		{[]string{"write_file"}, decodeWriteFile},
-		{[]string{"read_file"}, decodeReadFile},
-		{[]string{"execute_shell", "shell"}, decodeShell},
+		commandOf("Writes a file, making its parent directories.", newWriteFile, writeFileDone, "write_file"),
+		commandOf("Reads a file or a range of it.", newReadFile, newReadFileResult, "read_file"),
+		commandOf("Runs a program.", newShell, executionDone, "execute_shell", "shell"),
+		commandOf("Runs source code as its language wants it.", newCode, executionDone, "execute_code", "execute"),
+		commandOf("Makes a directory.", newCreateDirectory, createDirectoryDone, "create_directory", "create_dir"),
+		commandOf("Copies a file.", newCopyFile, copyFileDone, "copy_file"),
+		commandOf("Deletes a file or a directory.", newDeleteFile, deleteFileDone, "delete_file"),
+		commandOf("Moves or renames a file or a directory.", newMoveFile, moveFileDone, "move_file"),
+		commandOf("Lists a directory.", newListDirectory, newListDirectoryResult, "list_directory", "list_files"),
+		commandOf("Installs packages with the package manager of the session's language.",
+			newInstall, executionDone, "install_packages"),
 	}
 }
 
-// decodeCommand reads a command of any type.
-func decodeCommand(types []commandType, raw []byte) (command, error) {
-	var name string
-	err := decodeObject("command", raw, field{"type", true, stringTo(&name)})
-	if err != nil {
+// commandOf is the type of the commands with the fields P, for which the
+// session's result is an S and the wire's an R.
+func commandOf[P, S, R any](doc string, build func(*P) (command, error), done func(*P, *S) R, names ...string) commandType {
+	params := newObject(reflect.TypeFor[P](), nil)
+	return commandType{names, doc, params, reflect.TypeFor[R](), func(path string, raw []byte) (command, error) {
+		p := new(P)
+		if err := params.decode(path, raw, reflect.ValueOf(p).Elem()); err != nil {
+			return command{}, err
+		}
+		c, err := build(p)
+		c.result = func(result any) (any, error) {
+			r, err := resultAs[S](result)
+			if err != nil {
+				return nil, err
+			}
+			return done(p, r), nil
+		}
+		return c, err
+	}}
+}
+
+// commands is the union of all commands.
+type commands struct {
+	types []commandType
+	head  *object
+}
+
+func newCommands() commands {
+	return commands{commandTypes(), newObject(reflect.TypeFor[commandHead](), nil)}
+}
+
+// decode reads a command of any type, which is valid JSON at path.
+func (c commands) decode(path string, raw []byte) (command, error) {
+	var head commandHead
+	if err := c.head.decode(path, raw, reflect.ValueOf(&head).Elem()); err != nil {
 		return command{}, err
 	}
 	var known []string
-	for _, t := range types {
-		if slices.Contains(t.names, name) {
-			return t.decode(raw)
+	for _, t := range c.types {
+		if slices.Contains(t.names, head.Type) {
+			cmd, err := t.decode(path, raw)
+			cmd.id = head.ID
+			return cmd, err
 		}
 		known = append(known, t.names...)
 	}
-	return command{}, invalidParams("command.type", "command.type: %q is not supported by this server, which has %s",
-		shorten(name), strings.Join(known, ", "))
+	at := join(path, "type")
+	return command{}, invalidParams(at, "%s: %q is not supported by this server, which has %s",
+		at, shorten(head.Type), strings.Join(known, ", "))
 }
 
-func decodeWriteFile(raw []byte) (command, error) {
-	var (
-		c              session.WriteFile
-		mode, encoding string
-	)
-	err := decodeObject("command", raw,
-		field{"path", true, nonEmptyTo(&c.Path)},
-		field{"content", true, bytesTo(&c.Content)},
-		field{"mode", false, choiceTo(&mode, "Create", "Append", "Overwrite")},
-		field{"encoding", false, choiceTo(&encoding, "utf-8", "base64")},
-		field{"permissions", false, permissionsTo(&c.Permissions)},
-	)
-	if err != nil {
-		return command{}, err
+// shape is that of a command among params.
+func (c commands) shape() shape {
+	s := &schema{}
+	for _, t := range c.types {
+		s.OneOf = append(s.OneOf, &schema{Ref: "#/components/schemas/" + t.component()})
 	}
-	if mode == "Append" {
-		c.Mode = session.WriteAppend
-	}
-	if encoding == "base64" {
-		if c.Content, err = decodeBase64("command.content", c.Content); err != nil {
-			return command{}, err
-		}
-	}
-	return command{&c, func(result any) (any, error) {
-		r, err := resultAs[session.WriteFileResult](result)
-		if err != nil {
-			return nil, err
-		}
-		return writeFileResult{Path: r.Path, Bytes: r.Bytes}, nil
-	}}, nil
+	return shape{"an object", func(dst reflect.Value, path string, raw []byte) error {
+		cmd, err := c.decode(path, raw)
+		dst.Set(reflect.ValueOf(cmd))
+		return err
+	}, s}
 }
 
-func decodeReadFile(raw []byte) (command, error) {
-	c := session.ReadFile{Length: -1}
-	var encoding string
-	err := decodeObject("command", raw,
-		field{"path", true, nonEmptyTo(&c.Path)},
-		field{"encoding", false, choiceTo(&encoding, "utf-8", "base64")},
-		field{"offset", false, wholeTo(&c.Offset, 0, math.MaxInt64)},
-		field{"length", false, wholeTo(&c.Length, 0, math.MaxInt64)},
-	)
-	if err != nil {
-		return command{}, err
+// component is the name of the command's schema, such as WriteFileCommand.
+func (t commandType) component() string {
+	var name strings.Builder
+	for word := range strings.SplitSeq(t.names[0], "_") {
+		name.WriteString(strings.ToUpper(word[:1]) + word[1:])
 	}
-	return command{&c, func(result any) (any, error) {
-		r, err := resultAs[session.ReadFileResult](result)
-		if err != nil {
-			return nil, err
-		}
-		return newReadFileResult(r, encoding == "base64"), nil
-	}}, nil
+	return name.String() + "Command"
 }
 
-func decodeShell(raw []byte) (command, error) {
-	var (
-		c     session.Shell
-		other string
-	)
-	err := decodeObject("command", raw,
-		field{"commandName", false, nonEmptyTo(&c.Name)},
-		field{"command", false, nonEmptyTo(&other)},
-		field{"args", false, stringsTo(&c.Args)},
-		field{"workingDirectory", false, stringTo(&c.Dir)},
-		field{"env", false, stringMapTo(&c.Env)},
-		field{"stdin", false, bytesTo(&c.Stdin)},
-		field{"timeout", false, durationTo(&c.Timeout, time.Second)},
-		field{"background", false, notYet("running in the background")},
-		field{"tty", false, notYet("a terminal")},
-	)
-	if err != nil {
-		return command{}, err
+// describe returns the schema of the command with all its fields.
+func (c commands) describe(t commandType) *schema {
+	s, head := t.params.describe(), c.head.describe()
+	s.Description = t.doc
+	for name, property := range head.Properties {
+		s.Properties[name] = property
 	}
-	if c.Name == "" {
-		c.Name = other
-	}
-	if c.Name == "" {
-		return command{}, invalidParams("command.commandName",
-			"command.commandName is required and takes a string that is not empty")
-	}
-	return command{&c, func(result any) (any, error) {
-		r, err := resultAs[session.ExecutionResult](result)
-		if err != nil {
-			return nil, err
-		}
-		return newExecutionResult(r), nil
-	}}, nil
+	s.Properties["type"].Enum = t.names
+	s.Required = append(head.Required, s.Required...)
+	return s
 }
 
 // resultAs returns a result as the type that belongs to the command.

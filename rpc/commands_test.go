@@ -42,9 +42,58 @@ func TestDecodeCommand(t *testing.T) {
 			},
 		},
 		{`{"type":"execute_shell","command":"a"}`, &session.Shell{Name: "a"}},
+		{`{"type":"shell","command":"b","commandName":"a"}`, &session.Shell{Name: "a"}},
+		{`{"type":"shell","commandName":"a","command":"b"}`, &session.Shell{Name: "a"}},
+		{`{"type":"shell","commandName":null,"command":"b"}`, &session.Shell{Name: "b"}},
+		{
+			`{"type":"shell","command":"a","background":true}`,
+			&session.Shell{Name: "a", ProgramOptions: session.ProgramOptions{StdinOpen: true, Timeout: -1}},
+		},
+		{
+			`{"type":"shell","command":"a","background":true,"stdin":"","timeout":2}`,
+			&session.Shell{Name: "a", ProgramOptions: session.ProgramOptions{Stdin: []byte{}, Timeout: 2 * time.Second}},
+		},
+		{
+			`{"type":"shell","command":"a","tty":true,"rows":50,"cols":132}`,
+			&session.Shell{Name: "a", ProgramOptions: session.ProgramOptions{StdinOpen: true, TTY: true, Rows: 50, Columns: 132}},
+		},
+		{`{"type":"execute_code","code":"print()"}`, &session.Code{Code: []byte("print()")}},
+		{
+			`{"type":"execute","code":"a","language":"js","args":["x"],"stdin":"in","timeout":1,"packages":["p"],"env":{"A":"1"}}`,
+			&session.Code{
+				Code: []byte("a"), Language: "js", Args: []string{"x"}, Packages: []string{"p"}, Env: map[string]string{"A": "1"},
+				ProgramOptions: session.ProgramOptions{Stdin: []byte("in"), Timeout: time.Second},
+			},
+		},
+		{`{"type":"create_directory","path":"a"}`, &session.CreateDirectory{Path: "a", Recursive: true}},
+		{`{"type":"create_dir","path":"a","recursive":false}`, &session.CreateDirectory{Path: "a"}},
+		{
+			`{"type":"copy_file","sourcePath":"a","destinationPath":"b"}`,
+			&session.CopyFile{Source: "a", Destination: "b", Overwrite: true},
+		},
+		{
+			`{"type":"copy_file","source":"a","destination":"b","overwrite":false}`,
+			&session.CopyFile{Source: "a", Destination: "b"},
+		},
+		{
+			`{"type":"move_file","source":"a","destinationPath":"b"}`,
+			&session.MoveFile{Source: "a", Destination: "b", Overwrite: true},
+		},
+		{`{"type":"delete_file","path":"a"}`, &session.DeleteFile{Path: "a"}},
+		{`{"type":"delete_file","path":"a","recursive":true}`, &session.DeleteFile{Path: "a", Recursive: true}},
+		{`{"type":"list_directory","path":"a"}`, &session.ListDirectory{Path: "a"}},
+		{
+			`{"type":"list_files","path":"a","recursive":true,"pattern":"*.go","includeHidden":true,"maxDepth":3}`,
+			&session.ListDirectory{Path: "a", Recursive: true, Pattern: "*.go", IncludeHidden: true, MaxDepth: 3},
+		},
+		{`{"type":"install_packages","packages":["a","b"]}`, &session.InstallPackages{Packages: []string{"a", "b"}}},
+		{
+			`{"type":"install_packages","requirementsFile":"r.txt","timeout":9}`,
+			&session.InstallPackages{RequirementsFile: "r.txt", ProgramOptions: session.ProgramOptions{Timeout: 9 * time.Second}},
+		},
 		{`{"type":"shell","commandName":"a","timeout":1e-300}`, &session.Shell{Name: "a", ProgramOptions: session.ProgramOptions{Timeout: 1}}},
 	} {
-		got, err := decodeCommand(commandTypes(), []byte(test.text))
+		got, err := newCommands().decode("command", []byte(test.text))
 		if err != nil {
 			t.Errorf("%s: %v", test.text, err)
 		} else if !reflect.DeepEqual(got.Command, test.want) {
@@ -59,8 +108,9 @@ func TestDecodeCommandNamesTheField(t *testing.T) {
 		{`{"type":null}`, "command.type", "command.type takes a string, got null"},
 		{`{"TYPE":"shell"}`, "command.type", "command.type is required and takes a string"},
 		{
-			`{"type":"copy_file"}`, "command.type",
-			`command.type: "copy_file" is not supported by this server, which has write_file, read_file, execute_shell, shell`,
+			`{"type":"fly"}`, "command.type",
+			`command.type: "fly" is not supported by this server, which has write_file, read_file, execute_shell, shell, ` +
+				`execute_code, execute, create_directory, create_dir, copy_file, delete_file, move_file, list_directory, list_files, install_packages`,
 		},
 		{`{"type":"write_file","content":"x"}`, "command.path", "command.path is required and takes a string that is not empty"},
 		{`{"type":"write_file","path":"a"}`, "command.content", "command.content is required and takes a string"},
@@ -98,14 +148,24 @@ func TestDecodeCommandNamesTheField(t *testing.T) {
 		},
 		{`{"type":"shell","command":"a","env":{"A":null}}`, "command.env.A", "command.env.A takes a string, got null"},
 		{`{"type":"shell","command":"a","timeout":0}`, "command.timeout", "command.timeout takes a number above 0, at most 9223372036, got 0"},
+		{`{"type":"shell","commandName":"a","command":7}`, "command.command", "command.command takes a string that is not empty, got a number"},
+		{`{"type":"shell","command":7}`, "command.command", "command.command takes a string that is not empty, got a number"},
 		{
-			`{"type":"shell","command":"a","background":true}`, "command.background",
-			"command.background: running in the background is not supported yet by this server; leave it out",
+			`{"type":"shell","command":"a","rows":1001}`, "command.rows",
+			"command.rows takes a whole number from 1 to 1000, got 1001",
 		},
-		{`{"type":"shell","command":"a","tty":true}`, "command.tty", "command.tty: a terminal is not supported yet by this server; leave it out"},
+		{
+			`{"type":"copy_file","source":"a"}`, "command.destinationPath",
+			"command.destinationPath is required and takes a string that is not empty",
+		},
+		{
+			`{"type":"install_packages"}`, "command.packages",
+			"command.packages is required where there is no requirementsFile, and takes an array of strings that is not empty",
+		},
+		{`{"type":"shell","command":"a","id":1.5}`, "command.id", "command.id takes a string or an integer, got a number"},
 		{`{"type":"shell","command":"a","tty":1}`, "command.tty", "command.tty takes a boolean, got a number"},
 	} {
-		_, err := decodeCommand(commandTypes(), []byte(test.text))
+		_, err := newCommands().decode("command", []byte(test.text))
 		var wire *wireError
 		if !errors.As(err, &wire) {
 			t.Errorf("%.80s: got %v, want a wireError", test.text, err)
@@ -120,15 +180,15 @@ func TestDecodeCommandNamesTheField(t *testing.T) {
 func TestReadFileResultSaysItsEncoding(t *testing.T) {
 	for _, test := range []struct {
 		content  string
-		asBase64 bool
+		encoding string
 		want     readFileResult
 	}{
-		{"é", false, readFileResult{"p", "é", 2, "utf-8"}},
-		{"é", true, readFileResult{"p", "w6k=", 2, "base64"}},
-		{"\xc3", false, readFileResult{"p", "ww==", 1, "base64"}},
-		{"", false, readFileResult{"p", "", 0, "utf-8"}},
+		{"é", "", readFileResult{"p", "é", 2, "utf-8"}},
+		{"é", "base64", readFileResult{"p", "w6k=", 2, "base64"}},
+		{"\xc3", "utf-8", readFileResult{"p", "ww==", 1, "base64"}},
+		{"", "", readFileResult{"p", "", 0, "utf-8"}},
 	} {
-		got := newReadFileResult(&session.ReadFileResult{Path: "p", Content: []byte(test.content)}, test.asBase64)
+		got := newReadFileResult(&readFileParams{Encoding: test.encoding}, &session.ReadFileResult{Path: "p", Content: []byte(test.content)})
 		if got != test.want {
 			t.Errorf("%q: got %+v, want %+v", test.content, got, test.want)
 		}
@@ -136,23 +196,14 @@ func TestReadFileResultSaysItsEncoding(t *testing.T) {
 }
 
 func TestStreamText(t *testing.T) {
-	for _, test := range []struct {
-		out            string
-		truncated      bool
-		text, encoding string
-	}{
-		{"", false, "", ""},
-		{"", true, "", ""},
-		{"a€", true, "a€", ""},
-		{"a\xe2\x82", true, "a", ""},
-		{"\xf0\x9f\x98", true, "", ""},
-		{"a\xe2\x82", false, "YeKC", "base64"},
-		{"\xffa\xe2\x82", true, "/2Higg==", "base64"},
-		{"a\x82", true, "YYI=", "base64"},
+	for _, test := range []struct{ out, text, encoding string }{
+		{"", "", ""},
+		{"a€", "a€", ""},
+		{"a\xe2\x82", "YeKC", "base64"},
+		{"\xffa", "/2E=", "base64"},
 	} {
-		text, encoding := streamText([]byte(test.out), test.truncated)
-		if text != test.text || encoding != test.encoding {
-			t.Errorf("%q, truncated %v: got %q %q, want %q %q", test.out, test.truncated, text, encoding, test.text, test.encoding)
+		if text, encoding := streamText([]byte(test.out)); text != test.text || encoding != test.encoding {
+			t.Errorf("%q: got %q %q, want %q %q", test.out, text, encoding, test.text, test.encoding)
 		}
 	}
 }

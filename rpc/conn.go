@@ -27,6 +27,9 @@ type conn struct {
 	run   func(*call)
 	calls sync.WaitGroup
 
+	// audience is what the client is told of unasked.
+	audience *audience
+
 	wake chan struct{} // tells the writer that state has changed
 	room chan struct{} // tells the reader
 
@@ -38,23 +41,25 @@ type conn struct {
 func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *conn {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &conn{
-		srv:    srv,
-		ws:     ws,
-		link:   l,
-		log:    srv.opts.Log.With("remote", l.RemoteAddr().String()),
-		cancel: cancel,
-		wake:   make(chan struct{}, 1),
-		room:   make(chan struct{}, 1),
+		srv:      srv,
+		ws:       ws,
+		link:     l,
+		log:      srv.opts.Log.With("remote", l.RemoteAddr().String()),
+		cancel:   cancel,
+		audience: newAudience(srv.opts.MaxFollowed),
+		wake:     make(chan struct{}, 1),
+		room:     make(chan struct{}, 1),
 		state: state{
 			maxRequests: srv.opts.MaxPendingRequests,
 			maxBytes:    srv.opts.MaxPendingBytes,
 			maxQueued:   srv.opts.MaxQueuedBytes,
+			maxNotified: srv.opts.MaxNotifiedBytes,
 			queues:      map[string][]*call{},
 		},
 	}
 	c.run = func(call *call) {
 		defer c.calls.Done()
-		response := c.srv.respond(ctx, c.log, call)
+		response := c.srv.respond(ctx, c, call)
 		c.update(func(s *state) { s.finish(call, response) })
 		c.srv.endCall()
 	}
@@ -68,14 +73,17 @@ func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *con
 	return c
 }
 
-// serve returns when the connection is closed and its calls have ended.
+// serve returns when the connection is closed, and its calls and followers have
+// ended.
 func (c *conn) serve() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	c.read()
 	writer.Wait()
 	_ = c.link.Close()
+	c.audience.close()
 	c.calls.Wait()
+	c.audience.working.Wait()
 	c.cancel()
 }
 
@@ -83,11 +91,15 @@ func (c *conn) serve() {
 func (c *conn) update(change func(*state)) {
 	c.mu.Lock()
 	change(&c.state)
-	ready := c.state.start()
+	c.state.admit()
+	ready, followers := c.state.start(), c.state.beginning()
 	c.calls.Add(len(ready))
 	c.mu.Unlock()
 	for _, call := range ready {
 		go c.run(call)
+	}
+	for _, f := range followers {
+		c.audience.begin(f)
 	}
 	notify(c.wake)
 	notify(c.room)

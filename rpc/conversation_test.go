@@ -28,7 +28,7 @@ var conversations = []struct {
 > {"jsonrpc":"2.0","id":3,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"read_file","path":"a"}}}
 < {"jsonrpc":"2.0","id":3,"result":{"success":true,"result":{"path":"a","content":"text\n","bytes":5,"encoding":"utf-8"},"error":null,"durationMs":45}}
 > {"jsonrpc":"2.0","id":4,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"execute_shell","id":"mine","commandName":"python3","args":["hello.py"]}}}
-< {"jsonrpc":"2.0","id":4,"result":{"id":"mine","success":true,"result":{"executionId":"e1","exitCode":0,"stdout":"20\n","stderr":"","durationMs":12,"endReason":"exited","signal":null,"truncated":{"stdout":false,"stderr":false},"usage":{"cpuMs":9,"peakMemoryBytes":9437184}},"error":null,"durationMs":45}}
+< {"jsonrpc":"2.0","id":4,"result":{"id":"mine","success":true,"result":{"executionId":"e1","exitCode":0,"stdout":"20\n","stderr":"","stdoutOffset":0,"stderrOffset":0,"durationMs":12,"endReason":"exited","signal":null,"truncated":{"stdout":false,"stderr":false},"usage":{"cpuMs":9,"peakMemoryBytes":9437184}},"error":null,"durationMs":45}}
 > {"jsonrpc":"2.0","id":5,"method":"session.close","params":{"sessionId":"s1"}}
 < {"jsonrpc":"2.0","id":5,"result":{"sessionId":"s1","closed":true}}
 `},
@@ -37,18 +37,18 @@ var conversations = []struct {
 			return &session.Outcome{
 				Error: "python3 was killed by SIGKILL", Duration: time.Second,
 				Result: &session.ExecutionResult{
-					ID: "e1", ExitCode: 137, Stdout: []byte("\xff\x00"), Stderr: []byte("a\xe2\x82"), StderrTruncated: true,
+					ID: "e1", ExitCode: 137, Stdout: []byte("\xff\x00"), Stderr: []byte("€"), StderrTruncated: true, StderrOffset: 7,
 					Duration: time.Second, EndReason: session.EndOOM, Signal: "SIGKILL",
 				},
 			}, nil
 		},
 	}, text: `
 > {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"shell","command":"python3"}}}
-< {"jsonrpc":"2.0","id":1,"result":{"success":false,"result":{"executionId":"e1","exitCode":137,"stdout":"/wA=","stderr":"a","stdoutEncoding":"base64","durationMs":1000,"endReason":"oom","signal":"SIGKILL","truncated":{"stdout":false,"stderr":true},"usage":{"cpuMs":0,"peakMemoryBytes":0}},"error":"python3 was killed by SIGKILL","durationMs":1000}}
+< {"jsonrpc":"2.0","id":1,"result":{"success":false,"result":{"executionId":"e1","exitCode":137,"stdout":"/wA=","stderr":"€","stdoutOffset":0,"stderrOffset":7,"stdoutEncoding":"base64","durationMs":1000,"endReason":"oom","signal":"SIGKILL","truncated":{"stdout":false,"stderr":true},"usage":{"cpuMs":0,"peakMemoryBytes":0}},"error":"python3 was killed by SIGKILL","durationMs":1000}}
 `},
 	{name: "initialize and languages", text: `
 > {"jsonrpc":"2.0","id":"i","method":"initialize","params":{"clientInfo":{"name":"x"}}}
-< {"jsonrpc":"2.0","id":"i","result":{"serverInfo":{"name":"codebeaker","version":"1.2.3"},"protocolVersion":"1.0","serverCapabilities":{"supportsStreaming":false,"supportedLanguages":["python"],"limits":{"maxMessageBytes":16777216,"maxBatch":1000,"maxPendingRequests":256}}}}
+< {"jsonrpc":"2.0","id":"i","result":{"serverInfo":{"name":"codebeaker","version":"1.2.3"},"protocolVersion":"1.0","serverCapabilities":{"supportsStreaming":true,"supportedLanguages":["python"],"limits":{"maxMessageBytes":16777216,"maxBatch":1000,"maxPendingRequests":256,"maxFollowed":256}}}}
 > {"jsonrpc":"2.0","id":"l","method":"language.list"}
 < {"jsonrpc":"2.0","id":"l","result":{"languages":[{"name":"python","aliases":["py"],"version":"3.13","image":"img","ready":true}]}}
 `},
@@ -140,8 +140,8 @@ var conversations = []struct {
 < {"jsonrpc":"2.0","id":1,"result":{"sessionId":"s1","containerId":"c1","language":"go","createdAt":"2025-10-27T12:00:00Z","state":"Active","config":{"idleTimeoutMinutes":30,"maxLifetimeMinutes":120,"memoryLimitMB":512,"cpuLimit":1,"pidsLimit":256}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s1"}}
 < {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: command is required and takes an object","data":{"field":"command"}}}
-> {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"shell","command":"a"},"stream":true}}
-< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: stream: streaming is not supported yet by this server; leave it out","data":{"field":"stream"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"shell","command":"a"},"stream":1}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: stream takes a boolean, got a number","data":{"field":"stream"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.close","params":{"sessionId":""}}
 < {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: sessionId takes a string that is not empty, got \"\"","data":{"field":"sessionId"}}}
 `},

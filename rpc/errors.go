@@ -26,8 +26,11 @@ const (
 	codeSessionClosed = -32002
 	codeLanguage      = -32003
 	codeLimit         = -32004
+	codeUnauthorised  = -32005
+	codeNoExecution   = -32006
 	codePath          = -32007
 	codeCancelled     = -32008
+	codeState         = -32009
 )
 
 // wireError is an error as a client sees it.
@@ -57,11 +60,30 @@ func shuttingDown() *wireError {
 // clients pass; what else an error says goes to log, under an id that the
 // client is told, so that nothing of the host leaks.
 func wireErrorOf(log *slog.Logger, err error) *wireError {
+	if e := translate(err); e != nil {
+		return e
+	}
+	return internalError(log, err)
+}
+
+// failureText says why an execution failed, as far as that is the client's
+// business.
+func failureText(err error) string {
+	if e := translate(err); e != nil {
+		return e.Message
+	}
+	return "internal error"
+}
+
+// translate returns what a client is told of an error, or nil where that is
+// none of its business.
+func translate(err error) *wireError {
 	var (
 		wire    *wireError
 		invalid *session.InvalidError
 		limit   *session.LimitError
 		path    *session.PathError
+		state   *session.StateError
 	)
 	switch {
 	case errors.As(err, &wire):
@@ -81,6 +103,10 @@ func wireErrorOf(log *slog.Logger, err error) *wireError {
 			Message: path.Error(),
 			Data:    map[string]any{"path": path.Path, "reason": path.Reason},
 		}
+	case errors.As(err, &state):
+		return &wireError{Code: codeState, Message: state.Error(), Data: map[string]any{"status": state.Status}}
+	case errors.Is(err, session.ErrExecution):
+		return &wireError{Code: codeNoExecution, Message: "execution not found: it was never started, or ended too long ago"}
 	case errors.Is(err, session.ErrNotFound):
 		return &wireError{Code: codeNoSession, Message: "session not found: it was closed or never created"}
 	case errors.Is(err, session.ErrClosed):
@@ -93,7 +119,7 @@ func wireErrorOf(log *slog.Logger, err error) *wireError {
 	case errors.Is(err, context.Canceled):
 		return &wireError{Code: codeCancelled, Message: "the request was cancelled"}
 	}
-	return internalError(log, err)
+	return nil
 }
 
 // internalError logs an error that is none of the client's business and

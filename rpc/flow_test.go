@@ -314,7 +314,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 		t.Error("no log line says so")
 	}
 	s.states(func(st *state) {
-		if st.gone || st.queued > 0 && len(st.replies) > 0 {
+		if st.gone || st.queued > 0 && len(st.outbox) > 0 {
 			t.Errorf("the other connection has %d bytes queued, gone is %v", st.queued, st.gone)
 		}
 	})
@@ -324,7 +324,7 @@ func TestStateOfALostConnectionHoldsNoReplies(t *testing.T) {
 	st := &state{maxRequests: 10, maxBytes: 100, maxQueued: 10, queues: map[string][]*call{}}
 	take := func(sessionID string) *call {
 		f := &frame{size: 50, responses: make([][]byte, 1)}
-		c := &call{frame: f, session: sessionID, request: request{id: nullID()}}
+		c := &call{frame: f, queue: sessionID, request: request{id: nullID()}}
 		st.take(f, []*call{c})
 		return c
 	}
@@ -341,7 +341,7 @@ func TestStateOfALostConnectionHoldsNoReplies(t *testing.T) {
 		t.Error("the second call does not start after the loss")
 	}
 	st.finish(b, make([]byte, 20))
-	if st.requests != 0 || st.bytes != 0 || st.queued != 0 || len(st.replies) != 0 || len(st.queues) != 0 {
+	if st.requests != 0 || st.bytes != 0 || st.queued != 0 || len(st.outbox) != 0 || len(st.queues) != 0 {
 		t.Errorf("something is left: %+v", st)
 	}
 }

@@ -91,17 +91,20 @@ func FuzzDecodeCommand(f *testing.F) {
 		`{"type":"write_file","path":"a","content":"AP8=","encoding":"base64"}`,
 		`{"type":"read_file","path":"a","offset":1,"length":2.0}`,
 		`{"type":"shell","command":"sh","args":["-c",""],"env":{"A":"1"},"stdin":"in","timeout":0.25,"tty":false}`,
-		`{"type":"copy_file"}`,
+		`{"type":"copy_file","source":"a","destinationPath":"b","overwrite":false}`,
+		`{"type":"execute_code","code":"a","packages":["b"],"tty":true,"rows":2}`,
+		`{"type":"list_files","path":"a","maxDepth":2}`,
+		`{"type":"fly"}`,
 	} {
 		f.Add([]byte(text))
 	}
-	types := commandTypes()
+	types := newCommands()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		text = bytes.Trim(text, " \t\r\n")
 		if !utf8.Valid(text) || !json.Valid(text) {
 			return // does not get this far
 		}
-		c, err := decodeCommand(types, text)
+		c, err := types.decode("command", text)
 		if err != nil {
 			var wire *wireError
 			if !errors.As(err, &wire) || wire.Code != codeInvalidParams || wire.Data["field"] == "" || !utf8.ValidString(wire.Message) {
@@ -141,7 +144,7 @@ func FuzzDecodeCommand(f *testing.F) {
 				t.Fatalf("%+v", c)
 			}
 		case *session.Shell:
-			if c.Name == "" || c.Timeout < 0 {
+			if c.Name == "" || c.Timeout < -1 {
 				t.Fatalf("%+v", c)
 			}
 			same("commandName", c.Name)
@@ -149,6 +152,19 @@ func FuzzDecodeCommand(f *testing.F) {
 			same("workingDirectory", c.Dir)
 			same("stdin", string(c.Stdin))
 			same("env", c.Env)
+		case *session.Code:
+			same("code", string(c.Code))
+			same("packages", c.Packages)
+		case *session.ListDirectory:
+			same("path", c.Path)
+			same("recursive", c.Recursive)
+		case *session.InstallPackages:
+			same("packages", c.Packages)
+		case *session.CopyFile:
+			if c.Source == "" || c.Destination == "" {
+				t.Fatalf("%+v", c)
+			}
+		case *session.MoveFile, *session.DeleteFile, *session.CreateDirectory:
 		default:
 			t.Fatalf("%T", c)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +31,14 @@ type fakeSessions struct {
 	list      func(context.Context) ([]session.Info, error)
 	close     func(context.Context, string) error
 	languages func(context.Context) ([]session.Language, error)
+}
+
+// manager is what a *session.Manager is to a Server.
+type manager interface {
+	Sessions
+	Commands
+	Executions
+	Catalogue
 }
 
 var created = time.Date(2025, 10, 27, 12, 0, 0, 0, time.UTC)
@@ -94,6 +103,38 @@ func (f *fakeSessions) Close(ctx context.Context, id string) error {
 	return nil
 }
 
+func (*fakeSessions) Get(_ context.Context, id string) (session.Info, error) {
+	return fakeInfo(session.CreateRequest{Language: "python"}), nil
+}
+
+func (f *fakeSessions) Touch(ctx context.Context, id string) (session.Info, error) {
+	return f.Get(ctx, id)
+}
+
+func (*fakeSessions) Start(context.Context, string, session.Program, bool) (*session.Execution, error) {
+	return nil, errors.New("the fake starts nothing")
+}
+
+func (*fakeSessions) Run(context.Context, session.RunRequest) (*session.Execution, error) {
+	return nil, errors.New("the fake runs nothing")
+}
+
+func (*fakeSessions) Execution(context.Context, string) (*session.Execution, error) {
+	return nil, session.ErrExecution
+}
+
+func (*fakeSessions) Attach(context.Context, string) (*session.Execution, error) {
+	return nil, session.ErrExecution
+}
+
+func (*fakeSessions) Executions(context.Context, string) ([]session.ExecutionInfo, error) {
+	return nil, nil
+}
+
+func (*fakeSessions) Closed(context.Context, string) (session.Reason, error) {
+	return "", session.ErrNotFound
+}
+
 func (f *fakeSessions) Languages(ctx context.Context) ([]session.Language, error) {
 	if f.languages != nil {
 		return f.languages(ctx)
@@ -134,6 +175,9 @@ func startServerOn(t *testing.T, listener net.Listener, opts Options) *testServe
 	t.Helper()
 	if opts.Sessions == nil {
 		opts.Sessions = &fakeSessions{}
+	}
+	if all, ok := opts.Sessions.(manager); ok {
+		opts.Commands, opts.Executions, opts.Catalogue = all, all, all
 	}
 	logs := &logBuffer{}
 	opts.Log = slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -3,9 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
-	"time"
-
-	"codebeaker/session"
+	"reflect"
 )
 
 // protocolVersion changes when a client has to know of a change.
@@ -14,165 +12,100 @@ const protocolVersion = "1.0"
 // method is what a request can name. To add one is to add an entry to
 // Server.methodTable.
 type method struct {
-	// ordered says that calls which name the same session wait for each other.
-	ordered bool
-	// call carries out a request. The params are a valid JSON object. Errors go
-	// through wireErrorOf.
-	call func(ctx context.Context, params json.RawMessage) (any, error)
+	doc string
+	// ordered is the field of params whose value calls have in common that wait
+	// for each other; "" for calls that wait for none.
+	ordered string
+	// params is the plan of the params, result the type of the results, and
+	// errors are the codes that the method may answer beyond those of JSON-RPC.
+	params *object
+	result reflect.Type
+	errors []int
+	// call carries out a request. The params are a valid JSON object or array.
+	// Errors go through wireErrorOf.
+	call func(ctx context.Context, from *caller, params json.RawMessage) (any, error)
 }
+
+// caller is where a call comes from, for methods that send notifications there.
+type caller struct {
+	*conn
+	// after are followers to begin once the reply is queued.
+	after []*follower
+}
+
+// noParams are the params of methods that need none.
+type noParams struct{}
 
 func (s *Server) methodTable() map[string]method {
+	sessionErrors := []int{codeNoSession, codeSessionClosed, codeCancelled}
 	return map[string]method{
-		"initialize":      {call: s.initialize},
-		"language.list":   {call: s.languageList},
-		"session.create":  {call: s.sessionCreate},
-		"session.execute": {call: s.sessionExecute, ordered: true},
-		"session.list":    {call: s.sessionList},
-		"session.close":   {call: s.sessionClose, ordered: true},
+		"initialize":    newMethod(s, "Says who the server is and what it can do. No client has to call it.", s.initialize),
+		"language.list": newMethod(s, "Lists the languages of the catalogue.", s.languageList),
+		"session.create": newMethod(s, "Makes a session: a container of its own, with a file system that lasts as long as it.",
+			s.sessionCreate, codeLanguage, codeLimit, codeCancelled),
+		"session.execute": newMethod(s, "Carries out a command in a session.",
+			s.sessionExecute, append(sessionErrors, codeLanguage, codeLimit, codePath)...).orderedBy("sessionId"),
+		"session.list": newMethod(s, "Lists the sessions, oldest first.", s.sessionList),
+		"session.get":  newMethod(s, "Describes a session.", s.sessionGet, codeNoSession).orderedBy("sessionId"),
+		"session.touch": newMethod(s, "Moves a session's idle deadline as a command would.",
+			s.sessionTouch, sessionErrors...).orderedBy("sessionId"),
+		"session.close": newMethod(s, "Ends a session with all that runs in it, and removes its files.",
+			s.sessionClose, sessionErrors...).orderedBy("sessionId"),
+		"execution.run": newMethod(s, "Runs source code in a session of its own, which closes when the program has ended, and tells the client what becomes of it.",
+			s.executionRun, codeLanguage, codeLimit, codeCancelled),
+		"execution.status": newMethod(s, "Says how far an execution is, with what it printed last.", s.executionStatus),
+		"execution.list":   newMethod(s, "Lists the executions that run, and those that ended not long ago.", s.executionList, codeNoSession),
+		"execution.attach": newMethod(s, "Sends what is kept of an execution's output from a byte offset on, and then all that follows. "+
+			"It takes the place of what the connection followed of the execution before.",
+			s.executionAttach, codeNoExecution, codeLimit),
+		"execution.detach": newMethod(s, "Ends the notifications of an execution on this connection. The program goes on.",
+			s.executionDetach, codeNoExecution),
+		"execution.input": newMethod(s, "Writes to a program's standard input. The reply comes when there was room for all of it.",
+			s.executionInput, codeNoExecution, codeState).orderedBy("executionId"),
+		"execution.signal": newMethod(s, "Sends a signal to a program.", s.executionSignal, codeNoExecution, codeState),
+		"execution.cancel": newMethod(s, "Kills a program with all that it started.", s.executionCancel, codeNoExecution),
+		"execution.resize": newMethod(s, "Gives a program's terminal another size.", s.executionResize, codeNoExecution, codeState),
+		"rpc.discover":     newMethod(s, "Returns this document.", s.discover),
 	}
 }
 
-func (s *Server) initialize(ctx context.Context, _ json.RawMessage) (any, error) {
-	languages, err := s.opts.Sessions.Languages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, 0, len(languages))
-	for _, l := range languages {
-		names = append(names, l.Name)
-	}
-	return initializeResult{
-		ServerInfo:      serverInfo{s.opts.Name, s.opts.Version},
-		ProtocolVersion: protocolVersion,
-		ServerCapabilities: serverCapabilities{
-			SupportedLanguages: names,
-			Limits: serverLimits{
-				MaxMessageBytes:    s.opts.MaxMessageBytes,
-				MaxBatch:           s.opts.MaxBatch,
-				MaxPendingRequests: s.opts.MaxPendingRequests,
-			},
+// newMethod is a method that f carries out, with params that are a P.
+func newMethod[P, R any](s *Server, doc string, f func(context.Context, *caller, *P) (R, error), errors ...int) method {
+	params := newObject(reflect.TypeFor[P](), map[reflect.Type]shape{reflect.TypeFor[command](): s.commands.shape()})
+	return method{
+		doc: doc, params: params, result: reflect.TypeFor[R](), errors: errors,
+		call: func(ctx context.Context, from *caller, raw json.RawMessage) (any, error) {
+			if raw[0] == '[' {
+				return nil, invalidParams("", "params takes an object with named fields, got an array")
+			}
+			p := new(P)
+			if err := params.decode("", raw, reflect.ValueOf(p).Elem()); err != nil {
+				return nil, err
+			}
+			return f(ctx, from, p)
 		},
-	}, nil
+	}
 }
 
-func (s *Server) languageList(ctx context.Context, _ json.RawMessage) (any, error) {
-	languages, err := s.opts.Sessions.Languages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	result := languageListResult{Languages: make([]languageResult, 0, len(languages))}
-	for _, l := range languages {
-		if l.Aliases == nil {
-			l.Aliases = []string{} // null would not be an array
-		}
-		result.Languages = append(result.Languages, languageResult(l))
-	}
-	return result, nil
+// orderedBy says that calls with the same value of a field wait for each other.
+func (m method) orderedBy(field string) method {
+	m.ordered = field
+	return m
 }
 
-func (s *Server) sessionCreate(ctx context.Context, params json.RawMessage) (any, error) {
-	var (
-		req      session.CreateRequest
-		memoryMB int64
-	)
-	// Old clients also send runtimePreference, runtimeType, persistFilesystem
-	// and security. Like all unknown fields they have no effect.
-	err := decodeObject("", params,
-		field{"language", true, nonEmptyTo(&req.Language)},
-		field{"idleTimeoutMinutes", false, durationTo(&req.IdleTimeout, time.Minute)},
-		field{"maxLifetimeMinutes", false, durationTo(&req.MaxLifetime, time.Minute)},
-		field{"memoryLimitMB", false, wholeTo(&memoryMB, 1, 1<<43-1)},
-		field{"cpuLimit", false, positiveTo(&req.Limits.CPUs)},
-		field{"pidsLimit", false, wholeTo(&req.Limits.Pids, 1, 1<<22)},
-		field{"env", false, stringMapTo(&req.Env)},
-	)
-	if err != nil {
-		return nil, err
-	}
-	req.Limits.MemoryBytes = memoryMB << 20
-	info, err := s.opts.Sessions.Create(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return newCreateResult(info), nil
-}
-
-func (s *Server) sessionExecute(ctx context.Context, params json.RawMessage) (any, error) {
-	var (
-		id         string
-		rawCommand []byte
-		commandID  json.RawMessage
-	)
-	err := decodeObject("", params,
-		field{"sessionId", true, nonEmptyTo(&id)},
-		field{"command", true, objectTo(&rawCommand)},
-		field{"stream", false, notYet("streaming")},
-	)
-	if err != nil {
-		return nil, err
-	}
-	err = decodeObject("command", rawCommand, field{"id", false, idTo(&commandID)})
-	if err != nil {
-		return nil, err
-	}
-	cmd, err := decodeCommand(s.commands, rawCommand)
-	if err != nil {
-		return nil, err
-	}
-
-	outcome, err := s.opts.Sessions.Execute(ctx, id, cmd.Command)
-	if err != nil {
-		return nil, err
-	}
-	result, err := cmd.result(outcome.Result)
-	if err != nil {
-		return nil, err
-	}
-	return executeResult{
-		ID:         commandID,
-		Success:    outcome.Success,
-		Result:     result,
-		Error:      textOrNull(outcome.Error),
-		DurationMs: outcome.Duration.Milliseconds(),
-	}, nil
-}
-
-func (s *Server) sessionList(ctx context.Context, _ json.RawMessage) (any, error) {
-	infos, err := s.opts.Sessions.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := s.now()
-	result := listResult{Count: len(infos), Sessions: make([]listedSession, 0, len(infos))}
-	for _, info := range infos {
-		result.Sessions = append(result.Sessions, newListedSession(info, now))
-	}
-	return result, nil
-}
-
-func (s *Server) sessionClose(ctx context.Context, params json.RawMessage) (any, error) {
-	var id string
-	if err := decodeObject("", params, field{"sessionId", true, nonEmptyTo(&id)}); err != nil {
-		return nil, err
-	}
-	if err := s.opts.Sessions.Close(ctx, id); err != nil {
-		return nil, err
-	}
-	return closeResult{SessionID: id, Closed: true}, nil
-}
-
-// sessionOf returns the session that params name, or "" where they name none,
-// which the method will complain about.
-func sessionOf(params json.RawMessage) string {
-	var id string
-	if len(params) == 0 || params[0] != '{' {
+// queueOf returns what calls have in common that wait for each other: the field
+// and its value. It is "" for a method without order, and where params do not
+// have the field, which the method will complain about.
+func queueOf(field string, params json.RawMessage) string {
+	if field == "" || params[0] != '{' {
 		return ""
 	}
+	queue := ""
 	_ = eachField(params, func(name, value []byte) error {
-		if string(name) == "sessionId" && value[0] == '"' {
-			id = string(unquote(value))
+		if string(name) == field && value[0] == '"' {
+			queue = field + " " + string(unquote(value))
 		}
 		return nil
 	})
-	return id
+	return queue
 }

@@ -8,22 +8,55 @@ import (
 	"codebeaker/session"
 )
 
-// Sessions carries out what clients ask. Its methods are called concurrently.
-// They must return soon after their context ends, which happens only when a
-// Shutdown runs out of time, never because a client left.
+// The interfaces below are what a Server needs; *session.Manager is all of
+// them. Their methods are called concurrently. They must return soon after their
+// context ends, which happens only when a Shutdown runs out of time, never
+// because a client left.
+
+// Sessions makes and ends sessions.
 type Sessions interface {
 	Create(ctx context.Context, req session.CreateRequest) (session.Info, error)
-	Execute(ctx context.Context, id string, cmd session.Command) (*session.Outcome, error)
+	Get(ctx context.Context, id string) (session.Info, error)
+	Touch(ctx context.Context, id string) (session.Info, error)
 	List(ctx context.Context) ([]session.Info, error)
 	Close(ctx context.Context, id string) error
+}
+
+// Commands carries out what clients have done in a session, or in one that is
+// made for it.
+type Commands interface {
+	// Execute returns when the command has ended. It ends a program whose context
+	// ends.
+	Execute(ctx context.Context, sessionID string, cmd session.Command) (*session.Outcome, error)
+	// Start returns at once. The program does not end with the context.
+	Start(ctx context.Context, sessionID string, p session.Program, background bool) (*session.Execution, error)
+	Run(ctx context.Context, req session.RunRequest) (*session.Execution, error)
+}
+
+// Executions knows the programs that run, and those that ran.
+type Executions interface {
+	Execution(ctx context.Context, id string) (*session.Execution, error)
+	// Attach is Execution for a client that wants to follow it.
+	Attach(ctx context.Context, id string) (*session.Execution, error)
+	// Executions describes those of a session, or all where sessionID is empty.
+	Executions(ctx context.Context, sessionID string) ([]session.ExecutionInfo, error)
+	// Closed returns when a session has ended its executions and closes.
+	Closed(ctx context.Context, sessionID string) (session.Reason, error)
+}
+
+// Catalogue knows the languages.
+type Catalogue interface {
 	Languages(ctx context.Context) ([]session.Language, error)
 }
 
-// Options configure a Server. Zero values stand for the defaults; only Sessions
-// is required.
+// Options configure a Server. Zero values stand for the defaults; only Sessions,
+// Commands, Executions and Catalogue are required.
 type Options struct {
-	// Sessions carries out the requests.
-	Sessions Sessions
+	// These carry out the requests.
+	Sessions   Sessions
+	Commands   Commands
+	Executions Executions
+	Catalogue  Catalogue
 	// Log takes what an operator should see; nil discards it.
 	Log *slog.Logger
 	// Name and Version are told to clients. The default name is "codebeaker".
@@ -55,6 +88,14 @@ type Options struct {
 	// also bounds the reply to a batch: entries that have not started when it is
 	// reached are refused. Default twice MaxMessageBytes.
 	MaxQueuedBytes int64
+	// MaxNotifiedBytes is how many bytes of notifications may wait for the client
+	// to read before no further one is queued; one may exceed it. Programs do not
+	// wait for that: what is not kept until the client has read is lost to it, and
+	// it is told so. Default 256 KiB.
+	MaxNotifiedBytes int64
+	// MaxFollowed is how many executions a connection may follow at one time.
+	// Default 256.
+	MaxFollowed int
 
 	// WriteTimeout is how long the client may take to read the next 64 KiB of
 	// what is being written. Default 10 s.
@@ -80,6 +121,8 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxPendingRequests, 256)
 	orDefault(&o.MaxPendingBytes, 2*o.MaxMessageBytes)
 	orDefault(&o.MaxQueuedBytes, 2*o.MaxMessageBytes)
+	orDefault(&o.MaxNotifiedBytes, 256<<10)
+	orDefault(&o.MaxFollowed, 256)
 	orDefault(&o.WriteTimeout, 10*time.Second)
 	orDefault(&o.PingInterval, 30*time.Second)
 	orDefault(&o.CloseTimeout, 5*time.Second)

@@ -1,11 +1,9 @@
 package rpc
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"math"
 	"time"
-	"unicode/utf8"
 
 	"codebeaker/session"
 )
@@ -14,57 +12,66 @@ import (
 // never renamed, retyped or dropped.
 
 type initializeResult struct {
-	ServerInfo         serverInfo         `json:"serverInfo"`
-	ProtocolVersion    string             `json:"protocolVersion"`
-	ServerCapabilities serverCapabilities `json:"serverCapabilities"`
+	ServerInfo         serverInfo         `json:"serverInfo" doc:"Who the server is."`
+	ProtocolVersion    string             `json:"protocolVersion" doc:"Changes when a client has to know of a change."`
+	ServerCapabilities serverCapabilities `json:"serverCapabilities" doc:"What the server can do."`
 }
 
 type serverInfo struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
+	Name    string `json:"name" doc:"What it is called."`
+	Version string `json:"version" doc:"Which build it is."`
 }
 
 type serverCapabilities struct {
-	SupportsStreaming  bool         `json:"supportsStreaming"`
-	SupportedLanguages []string     `json:"supportedLanguages"`
-	Limits             serverLimits `json:"limits"`
+	SupportsStreaming  bool         `json:"supportsStreaming" doc:"It tells what programs print while they run."`
+	SupportedLanguages []string     `json:"supportedLanguages" doc:"Names of the languages that it has."`
+	Limits             serverLimits `json:"limits" doc:"What a client can keep to by itself."`
 }
 
-// serverLimits are those that a client can keep to by itself.
 type serverLimits struct {
-	MaxMessageBytes    int64 `json:"maxMessageBytes"`
-	MaxBatch           int   `json:"maxBatch"`
-	MaxPendingRequests int   `json:"maxPendingRequests"`
+	MaxMessageBytes    int64 `json:"maxMessageBytes" doc:"The longest message that is taken."`
+	MaxBatch           int   `json:"maxBatch" doc:"The most entries of a batch."`
+	MaxPendingRequests int   `json:"maxPendingRequests" doc:"How many requests may be without a reply before the server reads no further."`
+	MaxFollowed        int   `json:"maxFollowed" doc:"How many executions a connection may follow at one time."`
 }
 
 type languageListResult struct {
-	Languages []languageResult `json:"languages"`
+	Languages []languageResult `json:"languages" doc:"All languages of the catalogue."`
 }
 
 type languageResult struct {
-	Name    string   `json:"name"`
-	Aliases []string `json:"aliases"`
-	Version string   `json:"version"`
-	Image   string   `json:"image"`
-	Ready   bool     `json:"ready"`
+	Name    string   `json:"name" doc:"What the language is called here."`
+	Aliases []string `json:"aliases" doc:"Other names that are taken for it."`
+	Version string   `json:"version" doc:"That of its toolchain; empty where there is no image."`
+	Image   string   `json:"image" doc:"The name of its image."`
+	Ready   bool     `json:"ready" doc:"Sessions can be made."`
 }
 
 type createResult struct {
-	SessionID   string        `json:"sessionId"`
-	ContainerID string        `json:"containerId"`
-	Language    string        `json:"language"`
-	CreatedAt   wireTime      `json:"createdAt"`
-	State       session.State `json:"state"`
-	Config      sessionConfig `json:"config"`
+	SessionID   string        `json:"sessionId" doc:"Names the session in requests. It cannot be guessed."`
+	ContainerID string        `json:"containerId" doc:"Names the session's container in containerd."`
+	Language    string        `json:"language" doc:"Name of the language."`
+	CreatedAt   wireTime      `json:"createdAt" doc:"When the session was made."`
+	State       session.State `json:"state" doc:"Where the session is in its life."`
+	Config      sessionConfig `json:"config" doc:"What is in force."`
 }
 
-// sessionConfig is what is in force for a session.
 type sessionConfig struct {
-	IdleTimeoutMinutes float64 `json:"idleTimeoutMinutes"`
-	MaxLifetimeMinutes float64 `json:"maxLifetimeMinutes"`
-	MemoryLimitMB      int64   `json:"memoryLimitMB"`
-	CPULimit           float64 `json:"cpuLimit"`
-	PidsLimit          int64   `json:"pidsLimit"`
+	IdleTimeoutMinutes float64 `json:"idleTimeoutMinutes" doc:"Minutes without use after which the session closes."`
+	MaxLifetimeMinutes float64 `json:"maxLifetimeMinutes" doc:"Minutes after which it closes in any case."`
+	MemoryLimitMB      int64   `json:"memoryLimitMB" doc:"Memory, in MiB."`
+	CPULimit           float64 `json:"cpuLimit" doc:"Processor time, in cores."`
+	PidsLimit          int64   `json:"pidsLimit" doc:"Processes and threads."`
+}
+
+func newSessionConfig(info session.Info) sessionConfig {
+	return sessionConfig{
+		IdleTimeoutMinutes: info.IdleTimeout.Minutes(),
+		MaxLifetimeMinutes: info.MaxLifetime.Minutes(),
+		MemoryLimitMB:      info.Limits.MemoryBytes >> 20,
+		CPULimit:           info.Limits.CPUs,
+		PidsLimit:          info.Limits.Pids,
+	}
 }
 
 func newCreateResult(info session.Info) createResult {
@@ -74,33 +81,35 @@ func newCreateResult(info session.Info) createResult {
 		Language:    info.Language,
 		CreatedAt:   wireTime(info.CreatedAt),
 		State:       info.State,
-		Config: sessionConfig{
-			IdleTimeoutMinutes: info.IdleTimeout.Minutes(),
-			MaxLifetimeMinutes: info.MaxLifetime.Minutes(),
-			MemoryLimitMB:      info.Limits.MemoryBytes >> 20,
-			CPULimit:           info.Limits.CPUs,
-			PidsLimit:          info.Limits.Pids,
-		},
+		Config:      newSessionConfig(info),
 	}
 }
 
 type listResult struct {
-	Count    int             `json:"count"`
-	Sessions []listedSession `json:"sessions"`
+	Count    int             `json:"count" doc:"How many sessions there are."`
+	Sessions []listedSession `json:"sessions" doc:"All of them, oldest first."`
 }
 
 type listedSession struct {
-	SessionID      string        `json:"sessionId"`
-	ContainerID    string        `json:"containerId"`
-	Language       string        `json:"language"`
-	CreatedAt      wireTime      `json:"createdAt"`
-	LastActivity   wireTime      `json:"lastActivity"`
-	State          session.State `json:"state"`
-	ExecutionCount int           `json:"executionCount"`
-	// IdleMinutes is the time since LastActivity.
-	IdleMinutes float64 `json:"idleMinutes"`
-	// LifetimeMinutes is the time since CreatedAt.
-	LifetimeMinutes float64 `json:"lifetimeMinutes"`
+	SessionID       string        `json:"sessionId" doc:"Names the session in requests."`
+	ContainerID     string        `json:"containerId" doc:"Names the session's container in containerd."`
+	Language        string        `json:"language" doc:"Name of the language."`
+	CreatedAt       wireTime      `json:"createdAt" doc:"When the session was made."`
+	LastActivity    wireTime      `json:"lastActivity" doc:"When it was last used."`
+	State           session.State `json:"state" doc:"Where the session is in its life."`
+	ExecutionCount  int           `json:"executionCount" doc:"How many programs were started in it."`
+	IdleMinutes     float64       `json:"idleMinutes" doc:"Minutes since lastActivity."`
+	LifetimeMinutes float64       `json:"lifetimeMinutes" doc:"Minutes since createdAt."`
+}
+
+// sessionResult is all that there is to say of a session.
+type sessionResult struct {
+	listedSession
+	Config sessionConfig `json:"config" doc:"What is in force."`
+}
+
+func newSessionResult(info session.Info, now time.Time) sessionResult {
+	return sessionResult{newListedSession(info, now), newSessionConfig(info)}
 }
 
 func newListedSession(info session.Info, now time.Time) listedSession {
@@ -123,110 +132,19 @@ func minutesSince(t, now time.Time) float64 {
 }
 
 type closeResult struct {
-	SessionID string `json:"sessionId"`
-	Closed    bool   `json:"closed"`
+	SessionID string `json:"sessionId" doc:"Which session."`
+	Closed    bool   `json:"closed" doc:"True: nothing of it is left."`
 }
 
 type executeResult struct {
-	// ID is the command's, where it had one.
-	ID         json.RawMessage `json:"id,omitempty"`
-	Success    bool            `json:"success"`
-	Result     any             `json:"result"`
-	Error      *string         `json:"error"`
-	DurationMs int64           `json:"durationMs"`
+	ID         json.RawMessage `json:"id,omitempty" doc:"The command's, where it had one."`
+	Success    bool            `json:"success" doc:"It was done; of a program, its exit code is 0."`
+	Result     commandResult   `json:"result" doc:"What belongs to the type of the command."`
+	Error      *string         `json:"error" doc:"Why there is no success, for a person."`
+	DurationMs int64           `json:"durationMs" doc:"How long it took."`
 }
 
-type writeFileResult struct {
-	Path  string `json:"path"`
-	Bytes int64  `json:"bytes"`
-}
-
-type readFileResult struct {
-	Path     string `json:"path"`
-	Content  string `json:"content"`
-	Bytes    int    `json:"bytes"`
-	Encoding string `json:"encoding"`
-}
-
-// newReadFileResult sends as base64 what is no text, and what was asked for so.
-func newReadFileResult(r *session.ReadFileResult, asBase64 bool) readFileResult {
-	result := readFileResult{Path: r.Path, Bytes: len(r.Content), Encoding: "utf-8"}
-	if asBase64 || !utf8.Valid(r.Content) {
-		result.Encoding = "base64"
-		result.Content = base64.StdEncoding.EncodeToString(r.Content)
-	} else {
-		result.Content = string(r.Content)
-	}
-	return result
-}
-
-type executionResult struct {
-	ExecutionID string `json:"executionId"`
-	ExitCode    int    `json:"exitCode"`
-	Stdout      string `json:"stdout"`
-	Stderr      string `json:"stderr"`
-	// StdoutEncoding and StderrEncoding are "base64" where the stream is no
-	// text, and absent otherwise.
-	StdoutEncoding string            `json:"stdoutEncoding,omitempty"`
-	StderrEncoding string            `json:"stderrEncoding,omitempty"`
-	DurationMs     int64             `json:"durationMs"`
-	EndReason      session.EndReason `json:"endReason"`
-	Signal         *string           `json:"signal"`
-	Truncated      truncatedStreams  `json:"truncated"`
-	Usage          usageResult       `json:"usage"`
-}
-
-type truncatedStreams struct {
-	Stdout bool `json:"stdout"`
-	Stderr bool `json:"stderr"`
-}
-
-type usageResult struct {
-	CPUMs           int64  `json:"cpuMs"`
-	PeakMemoryBytes uint64 `json:"peakMemoryBytes"`
-}
-
-func newExecutionResult(r *session.ExecutionResult) executionResult {
-	result := executionResult{
-		ExecutionID: r.ID,
-		ExitCode:    r.ExitCode,
-		DurationMs:  r.Duration.Milliseconds(),
-		EndReason:   r.EndReason,
-		Signal:      textOrNull(r.Signal),
-		Truncated:   truncatedStreams{r.StdoutTruncated, r.StderrTruncated},
-		Usage:       usageResult{r.Usage.CPU.Milliseconds(), r.Usage.PeakMemoryBytes},
-	}
-	result.Stdout, result.StdoutEncoding = streamText(r.Stdout, r.StdoutTruncated)
-	result.Stderr, result.StderrEncoding = streamText(r.Stderr, r.StderrTruncated)
-	return result
-}
-
-// streamText returns what a program wrote as text, or as base64 where it is no
-// text. The last character of truncated text is left out if it was cut.
-func streamText(out []byte, truncated bool) (text, encoding string) {
-	whole := out
-	if truncated {
-		whole = trimPartialRune(out)
-	}
-	if utf8.Valid(whole) {
-		return string(whole), ""
-	}
-	return base64.StdEncoding.EncodeToString(out), "base64"
-}
-
-// trimPartialRune cuts off an incomplete character at the end.
-func trimPartialRune(b []byte) []byte {
-	for i := len(b) - 1; i >= 0 && i >= len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return b[:i]
-			}
-			break
-		}
-	}
-	return b
-}
-
+// textOrNull is null for a person to whom there is nothing to say.
 func textOrNull(s string) *string {
 	if s == "" {
 		return nil
@@ -239,4 +157,12 @@ type wireTime time.Time
 
 func (t wireTime) MarshalText() ([]byte, error) {
 	return time.Time(t).UTC().AppendFormat(nil, "2006-01-02T15:04:05.999Z07:00"), nil
+}
+
+// timeOrNull is null for what has not happened.
+func timeOrNull(t time.Time) *wireTime {
+	if t.IsZero() {
+		return nil
+	}
+	return (*wireTime)(&t)
 }

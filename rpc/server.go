@@ -17,7 +17,8 @@ import (
 type Server struct {
 	opts     Options
 	methods  map[string]method
-	commands []commandType
+	commands commands
+	document documentText
 	handler  http.Handler
 	started  time.Time
 	now      func() time.Time
@@ -32,12 +33,12 @@ type Server struct {
 	idle, gone chan struct{}
 }
 
-// New returns a Server that carries out requests with opts.Sessions. Whoever
+// New returns a Server that carries out requests with what opts name. Whoever
 // serves its Handler calls Shutdown in the end.
 func New(opts Options) *Server {
 	s := &Server{
 		opts:     opts.withDefaults(),
-		commands: commandTypes(),
+		commands: newCommands(),
 		now:      time.Now,
 		conns:    map[*conn]struct{}{},
 		idle:     make(chan struct{}),
@@ -45,6 +46,7 @@ func New(opts Options) *Server {
 	}
 	s.started = s.now()
 	s.methods = s.methodTable()
+	s.document = s.newDocument().encode()
 	s.handler = s.routes()
 	return s
 }
@@ -54,7 +56,9 @@ func New(opts Options) *Server {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Shutdown takes no more requests and answers new ones with code -32008. It
-// waits for the calls that were taken, and when ctx ends cancels them. Then it
+// waits for the calls that were taken and for the executions and sessions whose
+// end a client is to be told of, which others end meanwhile, and when ctx ends
+// gives both up. Then it
 // sends close code 1001 to every client and waits until all goroutines have
 // ended. Calls that do not end within CloseTimeout of being cancelled are given
 // up on, with an error.
@@ -149,6 +153,14 @@ func (s *Server) beginCall() bool {
 	}
 	s.calls++
 	return true
+}
+
+// continueCall counts what goes on behind the call that the caller carries out.
+// Whoever does it calls endCall, too.
+func (s *Server) continueCall() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
 }
 
 func (s *Server) endCall() {

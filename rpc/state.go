@@ -1,6 +1,10 @@
 package rpc
 
-import "github.com/gorilla/websocket"
+import (
+	"slices"
+
+	"github.com/gorilla/websocket"
+)
 
 // frame is a message that is being answered. conn.mu guards it.
 type frame struct {
@@ -14,6 +18,8 @@ type frame struct {
 	bytes int64
 	// left is how many entries are not answered yet.
 	left int
+	// after are to begin once the reply is queued.
+	after []*follower
 }
 
 // call is one request of a frame that is to be carried out.
@@ -22,19 +28,29 @@ type call struct {
 	method method
 	frame  *frame
 	index  int
-	// session is the session that the call waits for others on; "" for none.
-	session string
+	// queue is that of the calls which wait for each other; "" for none.
+	queue string
 	// refused is why the call must not be carried out after all.
 	refused *wireError
+	// after are to begin once the reply is queued.
+	after []*follower
 }
 
-// output is something to be written.
-type output struct {
+// outgoing is something to be written.
+type outgoing struct {
 	// kind is a message type of package websocket, writeNothing or writeEnd.
 	kind int
 	data []byte
-	// requests is how many requests a reply answers.
+	// requests is how many requests a reply answers; a notification answers none.
 	requests int
+}
+
+// pendingNote is a notification that is not queued yet.
+type pendingNote struct {
+	notification
+	// taken is closed when it is queued, or dropped.
+	taken   chan struct{}
+	dropped bool
 }
 
 const (
@@ -50,27 +66,33 @@ type closing struct {
 
 // state is everything about a connection that changes. Its methods touch no
 // network and never wait; conn.update is the only one to change it, and starts
-// what start returns.
+// what start and beginning return.
 type state struct {
 	maxRequests int
 	maxBytes    int64 // of frames
 	maxQueued   int64 // of replies
+	maxNotified int64 // of notifications
 
 	// requests counts requests without a written reply, bytes those of frames
 	// that are not carried out.
 	requests int
 	bytes    int64
 
-	// queues holds the calls that wait for an earlier one of the same session. A
-	// session has an entry while a call of it is runnable or runs.
+	// queues holds the calls that wait for an earlier one of the same queue. A
+	// queue has an entry while a call of it is runnable or runs.
 	queues map[string][]*call
 	// runnable are calls that nothing but the bound on replies holds back.
 	runnable []*call
 
-	// replies are those that are not written, queued their bytes with those of
-	// the one that is being written.
-	replies []output
-	queued  int64
+	// outbox has the replies and notifications that are not written. Queued and
+	// notified are their bytes, with those of the one that is being written.
+	outbox   []outgoing
+	queued   int64
+	notified int64
+	// notes are the notifications that wait for room, in the order of their turns.
+	notes []*pendingNote
+	// begin are followers whose time has come.
+	begin []*follower
 
 	pong    []byte // answers the last ping; nil for none
 	closing *closing
@@ -87,12 +109,12 @@ func (s *state) take(f *frame, calls []*call) {
 	}
 	f.left = len(calls)
 	for _, c := range calls {
-		if c.session == "" {
+		if c.queue == "" {
 			s.runnable = append(s.runnable, c)
-		} else if waiting, busy := s.queues[c.session]; busy {
-			s.queues[c.session] = append(waiting, c)
+		} else if waiting, busy := s.queues[c.queue]; busy {
+			s.queues[c.queue] = append(waiting, c)
 		} else {
-			s.queues[c.session] = nil
+			s.queues[c.queue] = nil
 			s.runnable = append(s.runnable, c)
 		}
 	}
@@ -120,19 +142,20 @@ func (s *state) start() []*call {
 }
 
 // finish records the response to a call, nil for a notification, and lets the
-// next call of the session run.
+// next call of the queue run.
 func (s *state) finish(c *call, response []byte) {
-	if c.session != "" {
-		if waiting := s.queues[c.session]; len(waiting) > 0 {
+	if c.queue != "" {
+		if waiting := s.queues[c.queue]; len(waiting) > 0 {
 			s.runnable = append(s.runnable, waiting[0])
 			waiting[0] = nil
-			s.queues[c.session] = waiting[1:]
+			s.queues[c.queue] = waiting[1:]
 		} else {
-			delete(s.queues, c.session)
+			delete(s.queues, c.queue)
 		}
 	}
 	f := c.frame
 	f.left--
+	f.after = append(f.after, c.after...)
 	if !s.dropping() {
 		f.responses[c.index] = response
 		f.bytes += int64(len(response))
@@ -145,6 +168,7 @@ func (s *state) finish(c *call, response []byte) {
 // answer queues the reply to a frame of which nothing is left to do.
 func (s *state) answer(f *frame) {
 	s.bytes -= f.size
+	s.begin = append(s.begin, f.after...)
 	if f.bytes == 0 || s.dropping() {
 		s.requests -= len(f.responses)
 		return
@@ -153,39 +177,71 @@ func (s *state) answer(f *frame) {
 	if f.batch {
 		text = encodeBatch(f.responses)
 	}
-	s.replies = append(s.replies, output{websocket.TextMessage, text, len(f.responses)})
+	s.outbox = append(s.outbox, outgoing{websocket.TextMessage, text, len(f.responses)})
 	s.queued += int64(len(text))
 }
 
 // next takes what is to be written next. The writer calls wrote after it.
-func (s *state) next() output {
+func (s *state) next() outgoing {
 	switch {
 	case s.gone:
-		return output{kind: writeEnd}
+		return outgoing{kind: writeEnd}
 	case s.pong != nil:
-		out := output{kind: websocket.PongMessage, data: s.pong}
+		out := outgoing{kind: websocket.PongMessage, data: s.pong}
 		s.pong = nil
 		return out
-	case len(s.replies) > 0:
-		out := s.replies[0]
-		s.replies[0] = output{}
-		s.replies = s.replies[1:]
+	case len(s.outbox) > 0:
+		out := s.outbox[0]
+		s.outbox[0] = outgoing{}
+		s.outbox = s.outbox[1:]
 		return out
 	case s.closing != nil:
-		return output{
+		return outgoing{
 			kind: websocket.CloseMessage,
 			data: websocket.FormatCloseMessage(s.closing.code, s.closing.reason),
 		}
 	}
-	return output{kind: writeNothing}
+	return outgoing{kind: writeNothing}
 }
 
-// wrote frees what a reply took.
-func (s *state) wrote(out output) {
-	if out.kind == websocket.TextMessage {
+// wrote frees what a reply or a notification took.
+func (s *state) wrote(out outgoing) {
+	switch {
+	case out.kind != websocket.TextMessage:
+	case out.requests == 0:
+		s.notified -= int64(len(out.data))
+	default:
 		s.requests -= out.requests
 		s.queued -= int64(len(out.data))
 	}
+}
+
+// admit queues the notifications that there is room for. A connection that
+// drops its replies drops them, too.
+func (s *state) admit() {
+	for len(s.notes) > 0 && (s.notified < s.maxNotified || s.dropping()) {
+		n := s.notes[0]
+		s.notes[0] = nil
+		s.notes = s.notes[1:]
+		if n.dropped = s.dropping(); !n.dropped {
+			text := encodeNotification(n.notification)
+			s.outbox = append(s.outbox, outgoing{kind: websocket.TextMessage, data: text})
+			s.notified += int64(len(text))
+		}
+		close(n.taken)
+	}
+}
+
+// withdraw takes back a notification that waits for room.
+func (s *state) withdraw(n *pendingNote) {
+	s.notes = slices.DeleteFunc(s.notes, func(other *pendingNote) bool { return other == n })
+}
+
+// beginning takes the followers that are to begin now.
+func (s *state) beginning() []*follower {
+	f := s.begin
+	s.begin = nil
+	return f
 }
 
 // full says that the reader has to wait.
@@ -206,10 +262,10 @@ func (s *state) close(code int, reason string) {
 
 // discard frees the replies that are not being written.
 func (s *state) discard() {
-	for _, r := range s.replies {
+	for _, r := range s.outbox {
 		s.wrote(r)
 	}
-	s.replies = nil
+	s.outbox = nil
 }
 
 // lose ends all writing.

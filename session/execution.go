@@ -132,13 +132,18 @@ func (e *Execution) Started() <-chan struct{} { return e.started }
 // Done is closed when the execution has ended and its output with it.
 func (e *Execution) Done() <-chan struct{} { return e.done }
 
+// Ending is Outcome without what was printed, for whoever has that already.
+func (e *Execution) Ending() (*Outcome, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.outcome, e.err
+}
+
 // Outcome returns what came of an execution that is done: an outcome whose
 // Result is an *ExecutionResult with the end of what it printed, or why its
 // program never ran. Both are nil before that.
 func (e *Execution) Outcome() (*Outcome, error) {
-	e.mu.Lock()
-	outcome, err := e.outcome, e.err
-	e.mu.Unlock()
+	outcome, err := e.Ending()
 	if outcome == nil {
 		return nil, err
 	}

@@ -122,6 +122,7 @@ type Manager struct {
 	mu sync.Mutex
 	// sessions has those that are being created, too.
 	sessions map[string]*session
+	gone     gone
 	// queued counts executions that wait for a session of their own.
 	queued   int
 	shutdown bool
@@ -418,12 +419,17 @@ func (m *Manager) Close(ctx context.Context, id string) error {
 }
 
 // Closed waits until a session closes and everything that ran in it has ended,
-// and says why it did.
+// and says why it did. Of a session that is gone it says so at once, if that is
+// not too long ago.
 func (m *Manager) Closed(ctx context.Context, id string) (Reason, error) {
 	m.mu.Lock()
 	s, ok := m.sessions[id]
+	why, known := m.gone.reasons[id]
 	m.mu.Unlock()
-	if !ok {
+	switch {
+	case known:
+		return why, nil
+	case !ok:
 		return "", ErrNotFound
 	}
 	select {

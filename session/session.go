@@ -213,6 +213,11 @@ func (m *Manager) drop(s *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, s.id)
+	s.mu.Lock()
+	if s.reason != "" { // else it never was
+		m.gone.add(s.id, s.reason)
+	}
+	s.mu.Unlock()
 	m.signal()
 }
 

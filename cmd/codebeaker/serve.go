@@ -118,6 +118,9 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 	}
 	s.rpc = rpc.New(rpc.Options{
 		Sessions:       s.sessions,
+		Commands:       s.sessions,
+		Executions:     s.sessions,
+		Catalogue:      s.sessions,
 		Log:            log,
 		Version:        version,
 		AllowedOrigins: cfg.AllowOrigins,
