@@ -63,6 +63,21 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 			}
 		}
 	}
+	// These would be taken, were they not too many.
+	many := func(replies, entries int, name string) func(uint32, io.Writer) error {
+		return func(id uint32, w io.Writer) error {
+			for i := range replies {
+				r := reply{More: i < replies-1}
+				for range entries {
+					r.Entries = append(r.Entries, agent.FileEntry{Path: name})
+				}
+				if _, err := w.Write(encodeReply(id, r)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
 	for name, answer := range map[string]func(uint32, io.Writer) error{
 		"another id":         func(id uint32, w io.Writer) error { _, err := w.Write(encodeReply(id+1, reply{})); return err },
 		"no JSON":            func(id uint32, w io.Writer) error { _, err := w.Write(encodeReply(id, 7)); return err },
@@ -71,7 +86,8 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 		"a huge packet":      func(_ uint32, w io.Writer) error { _, err := w.Write([]byte("\x7f\xff\xff\xff\xf1aaaa")); return err },
 		"more without any":   one(reply{More: true}),
 		"endless entries":    endless("a"),
-		"endless bytes":      endless(strings.Repeat("a", 4000)),
+		"too many entries":   many(1, 3001, "a"),
+		"too many bytes":     many(40, 30, strings.Repeat("a", 4000)),
 		"a path up":          one(entry("../a")),
 		"an absolute path":   one(entry("/a")),
 		"an empty path":      one(entry("")),

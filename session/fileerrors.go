@@ -17,12 +17,12 @@ import (
 
 // Reasons of a PathError that more than one place gives.
 const (
-	reasonNotFound   = "not found"
-	reasonDenied     = "not permitted"
-	reasonDirectory  = "is a directory"
-	reasonNotRegular = "not a regular file"
-	reasonNoSpace    = "no space"
-	reasonBusy       = "busy"
+	reasonNotFound     = "not found"
+	reasonExists       = "exists"
+	reasonDenied       = "not permitted"
+	reasonDirectory    = "is a directory"
+	reasonNotDirectory = "not a directory"
+	reasonNotRegular   = "not a regular file"
 )
 
 // reasonOf says what an error of a session's file system means to a client;
@@ -34,17 +34,17 @@ func reasonOf(errno syscall.Errno) (string, bool) {
 	case unix.EACCES, unix.EPERM, unix.EROFS:
 		return reasonDenied, true
 	case unix.EEXIST:
-		return "exists", true
+		return reasonExists, true
 	case unix.EISDIR:
 		return reasonDirectory, true
 	case unix.ENOTDIR:
-		return "not a directory", true
+		return reasonNotDirectory, true
 	case unix.ENOTEMPTY:
 		return "directory not empty", true
 	case unix.ENXIO:
 		return reasonNotRegular, true // opened without a peer
 	case unix.ENOSPC, unix.EDQUOT:
-		return reasonNoSpace, true
+		return "no space", true
 	case unix.EFBIG:
 		return "too large", true
 	case unix.ENAMETOOLONG:
@@ -52,7 +52,7 @@ func reasonOf(errno syscall.Errno) (string, bool) {
 	case unix.ELOOP:
 		return "too many levels of symbolic links", true
 	case unix.EBUSY, unix.ETXTBSY:
-		return reasonBusy, true
+		return "busy", true
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
 		return "the session has too many open files or too little memory", true
 	}

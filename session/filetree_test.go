@@ -201,3 +201,22 @@ func TestDeleteFileFollowsNoLink(t *testing.T) {
 		t.Errorf("left is %v", got)
 	}
 }
+
+// A link that leads nowhere is no directory to make files in.
+func TestParentsAreNotMadeThroughLinks(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	put(t, dir+"/from", "", 0o644)
+	if err := os.Symlink("nowhere", dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []Command{
+		&WriteFile{Path: dir + "/link/to"},
+		&CopyFile{Source: dir + "/from", Destination: dir + "/link/to", Overwrite: true},
+		&MoveFile{Source: dir + "/from", Destination: dir + "/link/to", Overwrite: true},
+	} {
+		refusedPath(t, s, cmd, dir+"/link/to", "not a directory")
+	}
+	if got := entries(t, dir); !slices.Equal(got, []string{"from", "link"}) {
+		t.Errorf("there is %v", got)
+	}
+}

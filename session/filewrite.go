@@ -78,7 +78,11 @@ func openOrMakeParents(client *fileClient, name, asked string, flags int) (*sftp
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
-	if err := client.MkdirAll(path.Dir(name)); err != nil {
+	err = client.MkdirAll(path.Dir(name))
+	if status := (*sftp.StatusError)(nil); errors.As(err, &status) && statusReason(status) == reasonExists {
+		return nil, &PathError{Path: asked, Reason: reasonNotDirectory} // a link that leads nowhere
+	}
+	if err != nil {
 		return nil, err
 	}
 	return client.OpenFile(name, flags)

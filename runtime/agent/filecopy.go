@@ -105,10 +105,19 @@ func createBeside(to string) (*os.File, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
-	if err := os.MkdirAll(dir, directoryMode); err != nil {
+	if err := makeParents(dir); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(name, flags, 0o600)
+}
+
+// makeParents makes a directory for a file. A link that leads nowhere is none.
+func makeParents(dir string) error {
+	err := os.MkdirAll(dir, directoryMode)
+	if errors.Is(err, unix.EEXIST) {
+		return unix.ENOTDIR
+	}
+	return err
 }
 
 func copyContent(ctx context.Context, to io.Writer, from io.Reader) (int64, error) {
@@ -152,7 +161,7 @@ func moveFile(ctx context.Context, from, to string, overwrite bool) (copied bool
 		if info.IsDir() && within(from, to) {
 			return false, unix.EINVAL
 		}
-		if err := os.MkdirAll(parent(to), directoryMode); err != nil {
+		if err := makeParents(parent(to)); err != nil {
 			return false, atTo(err)
 		}
 		err = rename(from, to, overwrite)
