@@ -72,7 +72,7 @@ func golangRecipe() *recipe {
 // of go's index of packages have the times of sources in their key, so both are
 // made what they are in the image.
 func customizeGo(r *recipe) string {
-	epoch := strconv.FormatInt(r.Epoch, 10)
+	epoch := strconv.FormatInt(r.Base.Epoch, 10)
 	return `find "$root"/usr/share/go-* -newermt @` + epoch + ` -exec touch -h -d @` + epoch + ` {} +
 install -d -o ` + sandboxID + ` -g ` + sandboxID + ` "$root` + home + `/.config/go/telemetry"
 printf off >"$root` + home + `/.config/go/telemetry/mode"
