@@ -185,7 +185,8 @@ func TestLayerHasWhatIsOtherThanBelow(t *testing.T) {
 		dir("a/", late), file("a/same-size", "2"), file("a/names", "m"), link("a/names2", "a/names"),
 		dir("c/", early), dir("c/d/", early), file("c/d/new", "n"), file("e", "now a file"), link("same3", "same"),
 		{Typeflag: tar.TypeReg, Name: "a/.wh.gone", ModTime: epoch},
-		dir("b/", early), {Typeflag: tar.TypeReg, Name: "b/.wh.gone", ModTime: epoch},
+		dir("b/", early),
+		{Typeflag: tar.TypeReg, Name: "b/.wh.gone", ModTime: epoch},
 	}
 	if got := layerOn(t, lower, upper); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

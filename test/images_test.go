@@ -274,12 +274,18 @@ func checkGoCache(t *testing.T, root string) {
 	const epoch = "1754697600000000000"
 	entries := 0
 	err := filepath.WalkDir(filepath.Join(root, "home/sandbox/.cache/go-build"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil {
 			return err
 		}
 		info, err := d.Info()
 		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			if len(d.Name()) == 2 && info.Mode().Perm() != 0o300 {
+				t.Errorf("%s has mode %s", path, info.Mode())
+			}
+			return nil
 		}
 		if info.ModTime().Year() != 2038 {
 			t.Errorf("%s is of %s", path, info.ModTime())

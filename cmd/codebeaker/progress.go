@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -89,7 +90,8 @@ func describe(e images.Event) string {
 
 // draw replaces the lines on the terminal. The caller holds mu.
 func (p *progress) draw() {
-	text := p.clear()
+	var text strings.Builder
+	text.WriteString(p.clear())
 	for _, w := range p.works {
 		if w.text == "" || w.name == "" && p.languagesRun() {
 			continue
@@ -98,10 +100,10 @@ func (p *progress) draw() {
 		if w.name != "" {
 			line = []rune(w.name + ": " + w.text)
 		}
-		text += string(line[:min(len(line), p.width-1)]) + "\n"
+		text.WriteString(string(line[:min(len(line), p.width-1)]) + "\n")
 		p.drawn++
 	}
-	fmt.Fprint(p.w, text)
+	fmt.Fprint(p.w, text.String())
 }
 
 // clear returns what takes the lines from the terminal. The caller holds mu.
