@@ -15,7 +15,7 @@ import (
 )
 
 // busyboxApplets are the programs that tests use of it.
-var busyboxApplets = []string{"sh", "cat", "cp", "dd", "echo", "env", "false", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "ps", "pwd", "rm", "sleep", "tail", "touch", "true", "wc", "yes"}
+var busyboxApplets = []string{"sh", "cat", "cp", "dd", "echo", "env", "false", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mv", "ps", "pwd", "rm", "seq", "sha256sum", "sleep", "tail", "touch", "true", "wc", "xargs", "yes"}
 
 // busyboxArchive makes an OCI archive of Debian's static busybox, small enough
 // that every test may import it. It stands for an image that a user brings.
