@@ -15,8 +15,12 @@ func golang() Language {
 		Name: "go", Aliases: []string{"golang"}, versionEnv: "GOLANG_VERSION", recipe: golangRecipe(),
 		Program: Program{
 			// go ignores files whose names begin with a dot.
-			File:    "main-*.go",
-			Run:     []string{"go", "run", "{file}"},
+			File: "main-*.go",
+			// What go run does, too; but go run ends with 1 whatever the program
+			// ends with. It links without what debuggers need.
+			Compile: []string{"go", "build", "-ldflags=-s -w", "-o", "{base}", "{file}"},
+			Made:    []string{"{base}"},
+			Run:     []string{"{base}"},
 			Install: []string{"/bin/sh", "-c", goInstall, "install"},
 			Offline: []string{"GOPROXY=off"},
 		},
