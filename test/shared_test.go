@@ -17,6 +17,12 @@ type sharedServer struct {
 
 var pythonServer, busyboxServer sharedServer
 
+// otherImages are those of the languages beside Python, in pythonServer.
+var otherImages struct {
+	once sync.Once
+	err  error
+}
+
 // get returns the server, which prepare makes ready where it is the first time.
 func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server {
 	tb.Helper()
@@ -52,6 +58,22 @@ func python(tb testing.TB) *server {
 		return installed(url)
 	}
 	return pythonServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "python") })
+}
+
+// languages returns a server with the images of all languages.
+func languages(tb testing.TB) *server {
+	tb.Helper()
+	s := python(tb)
+	if os.Getenv("CODEBEAKER_TEST_SERVER") != "" {
+		return s // which has what was installed
+	}
+	otherImages.once.Do(func() {
+		otherImages.err = s.images(tb.Context(), "build", "--missing", "javascript", "go", "csharp")
+	})
+	if otherImages.err != nil {
+		tb.Fatalf("build the languages' images: %v", otherImages.err)
+	}
+	return s
 }
 
 // busybox returns a server whose python is busybox.
