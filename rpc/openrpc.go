@@ -163,7 +163,9 @@ func (s *Server) newSchemas() *schemas {
 func (o *object) descriptors() []contentDescriptor {
 	list := []contentDescriptor{}
 	for _, f := range o.fields {
-		list = append(list, contentDescriptor{Name: f.name, Description: f.doc, Required: f.required, Schema: f.describe()})
+		sc := f.describe()
+		sc.Description = "" // said beside it
+		list = append(list, contentDescriptor{Name: f.name, Description: f.doc, Required: f.required, Schema: sc})
 	}
 	slices.SortStableFunc(list, func(a, b contentDescriptor) int { return rank(a.Required) - rank(b.Required) })
 	return list

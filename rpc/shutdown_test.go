@@ -148,3 +148,38 @@ func TestShutdownDoesNotWaitForClientsThatReadSlowly(t *testing.T) {
 		})
 	}
 }
+
+func TestShutdownDeliversTheLastNotifications(t *testing.T) {
+	st := startStage(t, nil, Options{}, nil)
+	c := st.dial(t)
+	s := c.session()
+	e := c.start(s, "block")
+	c.call("execution.attach", map[string]any{"executionId": e})
+	c.wantAny(`stderr@0 "err"`, `stdout@0 "out"`)
+	ended := st.shutdown(t.Context(), t)
+	drain, cancel := context.WithCancel(t.Context())
+	cancel() // programs that do not end are ended
+	if err := st.manager.Shutdown(drain); err != nil {
+		t.Error(err)
+	}
+	c.wantHeard("completed 137 session_closed", "closed shutdown")
+	c.wantClosed(websocket.CloseGoingAway)
+	if err := receiveFrom(t, "Shutdown ends", ended); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+func TestShutdownOutOfTimeGivesUpFollowing(t *testing.T) {
+	st := startStage(t, nil, Options{}, nil)
+	c := st.dial(t)
+	e := c.start(c.session(), "block")
+	c.call("execution.attach", map[string]any{"executionId": e})
+	c.wantAny(`stderr@0 "err"`, `stdout@0 "out"`)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := st.shutdown(ctx, t)
+	cancel()
+	c.wantClosed(websocket.CloseGoingAway)
+	if err := receiveFrom(t, "Shutdown ends", ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: got %v, want %v", err, context.Canceled)
+	}
+}

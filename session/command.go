@@ -21,7 +21,9 @@ type WriteMode int
 const (
 	// WriteReplace creates the file or replaces its content.
 	WriteReplace WriteMode = iota
-	// WriteAppend creates the file or adds to its end.
+	// WriteAppend creates the file or adds to its end as that is when the
+	// command starts. Other commands that append wait; a program of the session
+	// that writes to the file does not.
 	WriteAppend
 )
 
@@ -73,7 +75,8 @@ type CreateDirectoryResult struct{ Path string }
 
 // CopyFile copies a regular file with its permission bits, making the parent
 // directories of the destination. The destination changes as a whole or not at
-// all. Its result is a *CopyFileResult.
+// all. A symbolic link at the source is followed, one at the destination is
+// replaced. Its result is a *CopyFileResult.
 type CopyFile struct {
 	Source, Destination string
 	// Overwrite replaces a destination that exists, which otherwise is an error.
@@ -87,18 +90,20 @@ type CopyFileResult struct {
 }
 
 // MoveFile renames a file or a directory, making the parent directories of the
-// destination. Its result is a *MoveFileResult.
+// destination. To another file system, such as /tmp, only regular files can be
+// moved: they are copied and then removed. Its result is a *MoveFileResult.
 type MoveFile struct {
 	Source, Destination string
-	// Overwrite replaces a file that is at the destination, which otherwise is
-	// an error.
+	// Overwrite replaces a file or an empty directory that is at the
+	// destination, which otherwise is an error.
 	Overwrite bool
 }
 
 // MoveFileResult says what MoveFile did.
 type MoveFileResult struct{ Source, Destination string }
 
-// DeleteFile removes a file, a symbolic link or a directory. Its result is a
+// DeleteFile removes a file, a symbolic link or a directory. /workspace and / are
+// not removed, and nor is what is in a directory that cannot be. Its result is a
 // *DeleteFileResult.
 type DeleteFile struct {
 	Path string
@@ -111,7 +116,10 @@ type DeleteFile struct {
 type DeleteFileResult struct{ Path string }
 
 // ListDirectory lists a directory, sorted by path. Symbolic links are listed
-// and not followed. Its result is a *ListDirectoryResult.
+// and not followed, but for Path itself. Subdirectories that cannot be read are
+// listed without what is in them. In names that are not UTF-8, U+FFFD stands for
+// each wrong byte; no command can name such files. Its result is a
+// *ListDirectoryResult.
 type ListDirectory struct {
 	// Path is the directory; /workspace where empty.
 	Path string
@@ -134,7 +142,7 @@ type ListDirectoryResult struct {
 	Path    string
 	Entries []FileEntry
 	// Truncated says that there are more entries than the manager's
-	// MaxListEntries.
+	// MaxListEntries, or than 4 MiB of paths; Entries are the first of them.
 	Truncated bool
 }
 

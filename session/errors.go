@@ -52,8 +52,8 @@ type PathError struct {
 	// Path is the path as the client gave it.
 	Path string
 	// Reason is "not found", "exists", "is a directory", "not a directory",
-	// "not permitted", "not a regular file", "too large", "no space" or
-	// another short text without a path of the host.
+	// "not permitted", "not a regular file", "directory not empty", "too
+	// large", "no space" or another short text without a path of the host.
 	Reason string
 }
 

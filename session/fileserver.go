@@ -11,6 +11,7 @@ import (
 
 	"github.com/pkg/sftp"
 
+	"codebeaker/runtime"
 	"codebeaker/runtime/agent"
 )
 
@@ -23,17 +24,28 @@ type fileServer struct {
 	nextFile atomic.Int64
 
 	mu      sync.Mutex
-	client  *sftp.Client
+	client  *fileClient
 	process Process
 	stopped bool
+
+	// appends is held while a file is appended to.
+	appends sync.Mutex
+}
+
+// fileClient speaks to the helper: SFTP for the content of files, and calls for
+// what SFTP has not.
+type fileClient struct {
+	*sftp.Client
+	calls *fileCalls
 }
 
 // errHelperEnded is a helper that went away during a command.
 var errHelperEnded = errors.New("the session's file helper was killed during the command")
 
-// use calls f with a client for the session's files. Where ctx ends or timeout
-// passes before f returns, the helper is killed, which makes f fail.
-func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration, f func(*sftp.Client) error) error {
+// use calls f with a client for the session's files, and with a context that
+// ends after timeout. Where that ends before f returns, the helper is killed,
+// which makes f fail.
+func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration, f func(context.Context, *fileClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	client, process, err := fs.get(ctx, s)
@@ -41,7 +53,7 @@ func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration
 		return err
 	}
 	done := make(chan error, 1)
-	go func() { done <- f(client) }()
+	go func() { done <- f(ctx, client) }()
 	select {
 	case err = <-done:
 	case <-ctx.Done():
@@ -64,7 +76,7 @@ func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration
 }
 
 // get returns the helper, starting it where there is none.
-func (fs *fileServer) get(ctx context.Context, s *session) (*sftp.Client, Process, error) {
+func (fs *fileServer) get(ctx context.Context, s *session) (*fileClient, Process, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.stopped {
@@ -79,10 +91,10 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*sftp.Client, Proces
 	}
 	streams := process.Streams()
 	opened := make(chan error, 1)
-	var client *sftp.Client
+	var client *fileClient
 	go func() {
 		var err error
-		client, err = sftp.NewClientPipe(streams.Stdout, streams.Stdin, sftp.MaxPacketUnchecked(agent.MaxPacket))
+		client, err = newFileClient(streams)
 		opened <- err
 	}()
 	select {
@@ -101,8 +113,17 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*sftp.Client, Proces
 	return client, process, nil
 }
 
+func newFileClient(streams runtime.Streams) (*fileClient, error) {
+	calls := newFileCalls(streams.Stdout, streams.Stdin)
+	client, err := sftp.NewClientPipe(calls.packets, calls, sftp.MaxPacketUnchecked(agent.MaxPacket))
+	if err != nil {
+		return nil, err
+	}
+	return &fileClient{client, calls}, nil
+}
+
 // drop ends the helper that client speaks to, if it is still the one in use.
-func (fs *fileServer) drop(ctx context.Context, client *sftp.Client) error {
+func (fs *fileServer) drop(ctx context.Context, client *fileClient) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.client != client {

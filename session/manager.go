@@ -71,6 +71,8 @@ type Options struct {
 	MaxQueued int
 	// MaxFileBytes is the most that one ReadFile returns; 8 MiB.
 	MaxFileBytes int64
+	// MaxListEntries is the most that one ListDirectory returns; 10000.
+	MaxListEntries int
 }
 
 func (o Options) withDefaults() Options {
@@ -101,6 +103,9 @@ func (o Options) withDefaults() Options {
 	def(&o.KeepExecutions, 10*time.Minute)
 	if o.MaxFileBytes == 0 {
 		o.MaxFileBytes = 8 << 20
+	}
+	if o.MaxListEntries == 0 {
+		o.MaxListEntries = 10000
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

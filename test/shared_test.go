@@ -15,13 +15,7 @@ type sharedServer struct {
 	err  error
 }
 
-var pythonServer, busyboxServer sharedServer
-
-// otherImages are those of the languages beside Python, in pythonServer.
-var otherImages struct {
-	once sync.Once
-	err  error
-}
+var pythonServer, busyboxServer, languagesServer sharedServer
 
 // get returns the server, which prepare makes ready where it is the first time.
 func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server {
@@ -60,20 +54,14 @@ func python(tb testing.TB) *server {
 	return pythonServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "python") })
 }
 
-// languages returns a server with the images of all languages.
+// languages returns a server with the images of all languages, built by one
+// command, or the installed one.
 func languages(tb testing.TB) *server {
 	tb.Helper()
-	s := python(tb)
-	if os.Getenv("CODEBEAKER_TEST_SERVER") != "" {
-		return s // which has what was installed
+	if url := os.Getenv("CODEBEAKER_TEST_SERVER"); url != "" {
+		return installed(url)
 	}
-	otherImages.once.Do(func() {
-		otherImages.err = s.images(tb.Context(), "build", "--missing", "javascript", "go", "csharp")
-	})
-	if otherImages.err != nil {
-		tb.Fatalf("build the languages' images: %v", otherImages.err)
-	}
-	return s
+	return languagesServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "--all") })
 }
 
 // busybox returns a server whose python is busybox.

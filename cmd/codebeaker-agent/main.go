@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -19,7 +20,7 @@ func main() {
 	case "exec":
 		os.Exit(agent.Exec(args, os.Stdin, os.Stderr))
 	case "files":
-		os.Exit(agent.Files(os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(agent.Files(context.Background(), os.Stdin, os.Stdout, os.Stderr))
 	default:
 		fmt.Fprintln(os.Stderr, "codebeaker-agent: runs inside sessions, as init, exec or files")
 		os.Exit(2)

@@ -12,8 +12,9 @@
 //     the host writes after it has put the process into the execution's
 //     cgroup, and then becomes the program; so no program runs outside its
 //     cgroup, and neither does a child of it.
-//   - files serves the session's files over SFTP on standard input and output,
-//     as the session's user.
+//   - files serves the session's files on standard input and output, as the
+//     session's user: their content over SFTP, and between its packets requests
+//     for what SFTP has not, such as a bounded listing (FileRequest).
 //
 // The agent trusts its arguments and its standard input, which come from the
 // host, and nothing else.

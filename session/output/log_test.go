@@ -263,7 +263,8 @@ func TestReadersBesideAWriter(t *testing.T) {
 	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
-			r, at := NewReader(l, 0), int64(0)
+			r := NewReader(l, 0)
+			at := r.Offset() // not 0 where the writer is ahead
 			for {
 				c, err := r.Next(t.Context())
 				lost := (*LostError)(nil)

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"syscall"
+	"time"
+)
+
+// FileOp is what a FileRequest asks for.
+type FileOp string
+
+const (
+	// MakeDirectory makes the directory Path.
+	MakeDirectory FileOp = "mkdir"
+	// CopyFile copies the regular file Path to To.
+	CopyFile FileOp = "copy"
+	// MoveFile renames Path to To.
+	MoveFile FileOp = "move"
+	// RemoveFile removes Path.
+	RemoveFile FileOp = "remove"
+	// ListDirectory lists the directory Path.
+	ListDirectory FileOp = "list"
+)
+
+// FileRequest is an operation on files that SFTP has not, or not in one message.
+// It travels as JSON in a packet of its own between those of SFTP.
+type FileRequest struct {
+	Op FileOp `json:"op"`
+	// Path and To are absolute.
+	Path string `json:"path"`
+	To   string `json:"to,omitempty"`
+	// Overwrite lets CopyFile and MoveFile replace what is at To.
+	Overwrite bool `json:"overwrite,omitempty"`
+	// Recursive makes parents, removes what is in a directory, or lists it.
+	Recursive bool `json:"recursive,omitempty"`
+	// Keep are directories that RemoveFile refuses, under whatever name.
+	Keep []string `json:"keep,omitempty"`
+	// Pattern, Hidden and Depth are those of a listing, as session has them.
+	Pattern string `json:"pattern,omitempty"`
+	Hidden  bool   `json:"hidden,omitempty"`
+	Depth   int    `json:"depth,omitempty"`
+	// MaxEntries and MaxBytes bound a listing. Its bytes are those of the
+	// entries' paths with the directory's before them.
+	MaxEntries int `json:"maxEntries,omitempty"`
+	MaxBytes   int `json:"maxBytes,omitempty"`
+	// Timeout is when to give up, leaving nothing half-done behind.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// FileReply answers a FileRequest.
+type FileReply struct {
+	// Errno is why it failed; 0 where it did not.
+	Errno syscall.Errno `json:"errno,omitempty"`
+	// AtTo says that To is what it failed at, and not Path.
+	AtTo bool `json:"atTo,omitempty"`
+	// Copied says that a file was copied to another file system but could not
+	// be removed where it was.
+	Copied bool `json:"copied,omitempty"`
+	// Bytes is how many were copied.
+	Bytes int64 `json:"bytes,omitempty"`
+	// Entries are those of a listing.
+	Entries []FileEntry `json:"entries,omitempty"`
+	// Truncated says that there were more than MaxEntries or MaxBytes allow.
+	Truncated bool `json:"truncated,omitempty"`
+	// More says that another reply with more entries follows.
+	More bool `json:"more,omitempty"`
+}
+
+// FileEntry is an entry of a directory.
+type FileEntry struct {
+	// Path is relative to the directory listed. Bytes that are not UTF-8 are
+	// replaced by U+FFFD.
+	Path string `json:"p"`
+	// Mode is what stat gives, type and permissions.
+	Mode uint32 `json:"m"`
+	Size int64  `json:"s,omitempty"`
+	// Seconds and Nanoseconds are the time of modification since 1970.
+	Seconds     int64 `json:"t"`
+	Nanoseconds int64 `json:"n,omitempty"`
+}

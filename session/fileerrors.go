@@ -1,0 +1,138 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent"
+)
+
+// Reasons of a PathError that more than one place gives.
+const (
+	reasonNotFound     = "not found"
+	reasonExists       = "exists"
+	reasonDenied       = "not permitted"
+	reasonDirectory    = "is a directory"
+	reasonNotDirectory = "not a directory"
+	reasonNotRegular   = "not a regular file"
+)
+
+// reasonOf says what an error of a session's file system means to a client.
+func reasonOf(errno syscall.Errno) string {
+	switch errno {
+	case unix.ENOENT:
+		return reasonNotFound
+	case unix.EACCES, unix.EPERM, unix.EROFS:
+		return reasonDenied
+	case unix.EEXIST:
+		return reasonExists
+	case unix.EISDIR:
+		return reasonDirectory
+	case unix.ENOTDIR:
+		return reasonNotDirectory
+	case unix.ENOTEMPTY:
+		return "directory not empty"
+	case unix.ENXIO:
+		return reasonNotRegular // opened without a peer
+	case unix.ENOSPC, unix.EDQUOT:
+		return "no space"
+	case unix.EFBIG:
+		return "too large"
+	case unix.ENAMETOOLONG:
+		return "name too long"
+	case unix.ELOOP:
+		return "too many levels of symbolic links"
+	case unix.EBUSY, unix.ETXTBSY:
+		return "busy"
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
+		return "the session has too many open files or too little memory"
+	default:
+		return "failed"
+	}
+}
+
+// fileCallError is a call that the helper answered with an error.
+type fileCallError struct{ reply agent.FileReply }
+
+func (e *fileCallError) Error() string {
+	return fmt.Sprintf("file helper answers with error %d", int(e.reply.Errno))
+}
+
+// paths are the paths of a command, as the client gave them.
+type paths struct{ path, to string }
+
+// fileError turns what went wrong in a file command into a *PathError, where it
+// is about the path. The helper's texts are from inside the session; they are
+// recognized, and never passed on.
+func fileError(asked paths, timeout time.Duration, err error) error {
+	timedOut := fmt.Sprintf("timed out after %s", timeout)
+	var (
+		known  *PathError
+		answer *fileCallError
+		status *sftp.StatusError
+		local  *fs.PathError
+	)
+	switch {
+	case err == nil, errors.As(err, &known), errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, errHelperEnded):
+		return &PathError{Path: asked.path, Reason: "interrupted: the session's file helper was killed; send the command again"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &PathError{Path: asked.path, Reason: timedOut}
+	case errors.As(err, &answer) && answer.reply.Errno == unix.ETIMEDOUT:
+		return &PathError{Path: asked.path, Reason: timedOut}
+	case errors.As(err, &answer):
+		return answer.pathError(asked)
+	case errors.Is(err, fs.ErrNotExist):
+		return &PathError{Path: asked.path, Reason: reasonNotFound}
+	case errors.Is(err, fs.ErrPermission):
+		return &PathError{Path: asked.path, Reason: reasonDenied}
+	case errors.As(err, &status):
+		return &PathError{Path: asked.path, Reason: statusReason(status)}
+	case errors.As(err, &local): // from MkdirAll, which makes its own
+		errno := syscall.Errno(0)
+		errors.As(local.Err, &errno)
+		return &PathError{Path: asked.path, Reason: reasonOf(errno)}
+	}
+	return fmt.Errorf("file command in session: %w", err)
+}
+
+func (e *fileCallError) pathError(asked paths) *PathError {
+	reason := reasonOf(e.reply.Errno)
+	switch {
+	case e.reply.Copied:
+		reason = "copied to the destination, but could not be removed: " + reason
+	case e.reply.Errno == unix.EXDEV:
+		reason = "only regular files can be moved between file systems, of which the image is one; copy what is in it, then delete it"
+	case e.reply.Errno == unix.EINVAL && asked.to != "":
+		reason = "a directory cannot be moved into itself"
+	}
+	at := asked.path
+	if e.reply.AtTo {
+		at = asked.to
+	}
+	return &PathError{Path: at, Reason: reason}
+}
+
+// statusReason returns the reason for a failure that SFTP has no code for. Its
+// text ends with that of the error's number, in quotes.
+func statusReason(status *sftp.StatusError) string {
+	text := status.Error()
+	for _, errno := range []syscall.Errno{
+		unix.EROFS, unix.EEXIST, unix.EISDIR, unix.ENOTDIR, unix.ENXIO, unix.ENOSPC, unix.EDQUOT,
+		unix.EFBIG, unix.ENAMETOOLONG, unix.ELOOP, unix.EBUSY, unix.ETXTBSY, unix.EMFILE, unix.ENFILE, unix.ENOMEM,
+	} {
+		if strings.Contains(text, ": "+errno.Error()+`" (`) {
+			return reasonOf(errno)
+		}
+	}
+	return "failed"
+}

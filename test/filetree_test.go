@@ -1,0 +1,273 @@
+package test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"codebeaker/rpc/client"
+)
+
+type listing struct {
+	Path    string
+	Entries []struct {
+		Name, Path, Type, Mode string
+		Size                   int64
+	}
+	Truncated bool
+}
+
+// list lists a directory.
+func (b *sandbox) list(command object) listing {
+	b.t.Helper()
+	command["type"] = "list_directory"
+	var o struct {
+		Success bool
+		Result  listing
+	}
+	if err := b.c.Call(b.t.Context(), "session.execute", object{"sessionId": b.id, "command": command}, &o); err != nil || !o.Success {
+		b.t.Fatalf("%v: %v", command, err)
+	}
+	return o.Result
+}
+
+// peakMemory returns the most memory that a server had at one time, in bytes.
+func (s *server) peakMemory() (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("the kernel does not tell VmHWM")
+}
+
+func TestFileCommandsOnTrees(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	for _, command := range []object{
+		{"type": "create_directory", "path": "a/b/c"},
+		{"type": "create_dir", "path": "/workspace/a/b"},
+		{"type": "write_file", "path": "a/script", "content": "#!/bin/sh\n", "permissions": "0750"},
+		{"type": "copy_file", "sourcePath": "a/script", "destinationPath": "copies/of/script"},
+		{"type": "copy_file", "source": "a/script", "destination": "/tmp/copies/script"},
+		{"type": "copy_file", "source": "a/script", "destination": "a/script"}, // harmless
+		{"type": "move_file", "source": "a/script", "destination": "/tmp/moved/script"},
+		{"type": "move_file", "sourcePath": "/tmp/moved/script", "destinationPath": "back/script", "overwrite": false},
+		{"type": "move_file", "source": "a", "destination": "tree/a"},
+	} {
+		if o := b.do(command); !o.Success {
+			t.Errorf("%v: %+v", command, o)
+		}
+	}
+	r := b.sh("ls -ln copies/of/script back/script /tmp/copies/script; ls -ldn tree/a/b/c /tmp/moved; find . /tmp | grep -c codebeaker-")
+	for line := range strings.Lines(r.Stdout) {
+		mode, wanted := "drwxr-xr-x", strings.HasPrefix(line, "d")
+		if !wanted {
+			mode = "-rwxr-x---"
+		}
+		if f := strings.Fields(line); len(f) > 1 && (f[0] != mode || f[2] != "1000" || f[3] != "1000") {
+			t.Errorf("made for others, or with other permissions: %s", line)
+		}
+	}
+	if !strings.HasSuffix(r.Stdout, "\n0\n") || strings.Count(r.Stdout, "\n") != 6 {
+		t.Errorf("looking at what was made: %+v", r)
+	}
+	for _, tc := range []struct {
+		command object
+		reason  string
+	}{
+		{object{"type": "copy_file", "source": "back/script", "destination": "copies/of/script", "overwrite": false}, "copies/of/script: exists"},
+		{object{"type": "move_file", "source": "tree", "destination": "/tmp/tree"}, "tree: only regular files can be moved between file systems"},
+		{object{"type": "move_file", "source": "tree", "destination": "tree/a/x"}, "tree: a directory cannot be moved into itself"},
+		{object{"type": "move_file", "source": "/etc/passwd", "destination": "passwd"}, "/etc/passwd: not permitted"},
+		{object{"type": "move_file", "source": "back/script", "destination": "/etc/script"}, "/etc/script: not permitted"},
+		{object{"type": "copy_file", "source": "/etc/shadow", "destination": "shadow"}, "/etc/shadow: not permitted"},
+		{object{"type": "copy_file", "source": "back/script", "destination": "/etc/passwd"}, "/etc/passwd: not permitted"},
+		{object{"type": "create_directory", "path": "/etc/dir"}, "/etc/dir: not permitted"},
+		{object{"type": "create_directory", "path": "tree", "recursive": false}, "tree: exists"},
+		{object{"type": "delete_file", "path": "tree"}, "tree: directory not empty"},
+		{object{"type": "delete_file", "path": "/etc/passwd"}, "/etc/passwd: not permitted"},
+		{object{"type": "delete_file", "path": "/bin", "recursive": true}, "/bin: not permitted"},
+	} {
+		_, err := b.try(tc.command)
+		refused(t, err, -32007, tc.reason)
+	}
+	if o := b.do(object{"type": "copy_file", "source": "/etc/passwd", "destination": "passwd"}); o.Result.Bytes == 0 {
+		t.Errorf("copying a file of the image: %+v", o)
+	}
+}
+
+// A copy that finds no space leaves the destination as it was.
+func TestCopyWithoutSpaceLeavesNothing(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	b.sh("head -c 150000000 /dev/zero > big; echo old > /tmp/to")
+	b.do(object{"type": "copy_file", "source": "big", "destination": "/tmp/fits"})
+	for _, kind := range []string{"copy_file", "move_file"} {
+		_, err := b.try(object{"type": kind, "source": "big", "destination": "/tmp/to"})
+		refused(t, err, -32007, "/tmp/to: no space")
+	}
+	if r := b.sh("cat /tmp/to; ls -A /tmp; ls"); r.Stdout != "old\nfits\nto\nbig\n" {
+		t.Errorf("there is %+v", r)
+	}
+}
+
+// What a client surely did not mean stays whole.
+func TestWorkspaceIsNotDeleted(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	b.sh("touch file /tmp/file; ln -s /workspace /tmp/link")
+	for _, path := range []string{"/workspace", ".", "/", "/workspace/..", "../workspace", "/tmp", "/tmp/link/../workspace"} {
+		_, err := b.try(object{"type": "delete_file", "path": path, "recursive": true})
+		refused(t, err, -32007, "not permitted")
+	}
+	if r := b.sh("ls /workspace/file /tmp/file"); r.ExitCode != 0 {
+		t.Errorf("something was deleted: %+v", r)
+	}
+	b.do(object{"type": "delete_file", "path": "/tmp/link", "recursive": true})
+	if r := b.sh("ls /workspace/file"); r.ExitCode != 0 {
+		t.Errorf("a link was followed: %+v", r)
+	}
+}
+
+// No file command of a session reaches a file of the host by a link, and none
+// deletes or lists through one.
+func TestPlantedSymlinksInTreesLeadNowhere(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	host := filepath.Join(t.TempDir(), "host")
+	if err := os.WriteFile(host, []byte("of the host"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b.sh("mkdir tree; echo kept > kept; ln -s " + host + " tree/host; ln -s " + filepath.Dir(host) + " tree/dir; ln -s / tree/root; ln -s .. tree/loop")
+	_, err := b.try(object{"type": "copy_file", "source": "tree/host", "destination": "x"})
+	refused(t, err, -32007, "tree/host: not found")
+	_, err = b.try(object{"type": "copy_file", "source": "kept", "destination": "tree/dir/new"})
+	refused(t, err, -32007, "tree/dir/new: not a directory")
+	l := b.list(object{"path": "tree", "recursive": true})
+	if len(l.Entries) != 4 || l.Truncated {
+		t.Errorf("a tree of four links is listed as %+v", l)
+	}
+	for _, e := range l.Entries {
+		if e.Type != "symlink" {
+			t.Errorf("entry %+v", e)
+		}
+	}
+	b.do(object{"type": "copy_file", "source": "kept", "destination": "tree/host"}) // replaces the link
+	b.do(object{"type": "move_file", "source": "tree/root", "destination": "moved"})
+	b.do(object{"type": "delete_file", "path": "tree", "recursive": true})
+	if r := b.sh("cat kept; ls -d /bin"); r.Stdout != "kept\n/bin\n" {
+		t.Errorf("after deleting the tree: %+v", r)
+	}
+	if text, err := os.ReadFile(host); err != nil || string(text) != "of the host" {
+		t.Errorf("the host's file holds %q, %v", text, err)
+	}
+}
+
+// A directory of any size is listed and deleted without the server growing.
+func TestHugeDirectoryIsListedInBounds(t *testing.T) {
+	s := private(t)
+	b := s.session(t, nil)
+	count := max(200_000/slowdown, 12_000)
+	if r := b.sh(fmt.Sprintf("mkdir huge; cd huge; seq 1000000 %d | xargs touch", 1_000_000+count-1)); r.ExitCode != 0 {
+		t.Fatalf("making files: %+v", r)
+	}
+	before, err := s.peakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, recursive := range []bool{false, true} {
+		l := b.list(object{"path": ".", "recursive": recursive})
+		if recursive && (len(l.Entries) != 10000 || !l.Truncated || l.Entries[1].Path != "./huge/1000000") || !recursive && len(l.Entries) != 1 {
+			t.Errorf("%d entries, truncated %v", len(l.Entries), l.Truncated)
+		}
+	}
+	if l := b.list(object{"path": "huge", "pattern": "100123?"}); len(l.Entries) != 10 || l.Truncated {
+		t.Errorf("of a pattern: %d entries, truncated %v", len(l.Entries), l.Truncated)
+	}
+	b.do(object{"type": "delete_file", "path": "huge", "recursive": true})
+	if l := b.list(object{"path": "/workspace"}); len(l.Entries) != 0 {
+		t.Errorf("left is %+v", l)
+	}
+	after, err := s.peakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the server's peak was %d MiB, and %d MiB after", before>>20, after>>20)
+	if after-before > 64<<20 {
+		t.Errorf("the server's memory grew from %d to %d MiB", before>>20, after>>20)
+	}
+}
+
+// Whatever happens to a tree meanwhile, commands on it answer with what they
+// found or with a reason.
+func TestTreeThatChangesWhileItIsWalked(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	o := b.do(object{"type": "execute_shell", "commandName": "sh", "background": true, "args": []string{"-c", `
+while :; do
+	mkdir -p t/a/b/c; : > t/a/b/c/f; ln -s / t/a/l; mv t/a t/z; mkdir t/a; rm -rf t/a; ln -s ../.. t/a; rm -rf t/z t/a
+done`}})
+	if !o.Success {
+		t.Fatalf("starting the program: %+v", o)
+	}
+	for i := range 100 {
+		for _, command := range []object{
+			{"type": "list_directory", "path": "t", "recursive": true},
+			{"type": "copy_file", "source": "t/a/b/c/f", "destination": "t/a/copy"},
+			{"type": "move_file", "source": "t/z", "destination": "t/y"},
+			{"type": "delete_file", "path": "t/y", "recursive": true},
+		} {
+			err := b.c.Call(t.Context(), "session.execute", object{"sessionId": b.id, "command": command}, nil)
+			if no := (*client.Error)(nil); err != nil && (!errors.As(err, &no) || no.Code != -32007) || err != nil && strings.Contains(err.Error(), "interrupted") {
+				t.Fatalf("round %d, %v: %v", i, command, err)
+			}
+		}
+	}
+}
+
+// 256 MiB go in by chunks and out by ranges, through a server that keeps none
+// of it.
+func TestLargeFileInChunksAndRanges(t *testing.T) {
+	s := private(t)
+	b := s.session(t, nil)
+	const chunk = 4 << 20
+	total := 256 << 20 / slowdown / chunk * chunk
+	in, out := sha256.New(), sha256.New()
+	text := make([]byte, chunk)
+	for at := 0; at < total; at += chunk {
+		for i := range text { // each chunk another
+			text[i] = 'a' + byte((i+at/chunk*7)%23)
+		}
+		in.Write(text)
+		b.do(object{"type": "write_file", "path": "large", "content": string(text), "mode": "Append"})
+	}
+	var size int64
+	for ; ; size += chunk {
+		r := b.do(object{"type": "read_file", "path": "large", "offset": size, "length": chunk}).Result
+		if r.Bytes == 0 {
+			break
+		}
+		out.Write([]byte(r.Content))
+	}
+	b.do(object{"type": "copy_file", "source": "large", "destination": "copy"})
+	b.do(object{"type": "move_file", "source": "copy", "destination": "moved"})
+	inside := strings.Fields(b.sh("sha256sum moved").Stdout)
+	want := fmt.Sprintf("%x", in.Sum(nil))
+	if got := fmt.Sprintf("%x", out.Sum(nil)); size != int64(total) || got != want || len(inside) != 2 || inside[0] != want {
+		t.Errorf("%d bytes with hash %s came back, %v is inside; want %d with %s", size, got, inside, total, want)
+	}
+	peak, err := s.peakMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the server's peak was %d MiB", peak>>20)
+	if peak > 192<<20 {
+		t.Errorf("the server's peak was %d MiB", peak>>20)
+	}
+}
