@@ -18,6 +18,8 @@ var (
 	ErrClosed = fmt.Errorf("session is closing: %w", errdefs.ErrFailedPrecondition)
 	// ErrLanguage is a language that is unknown or whose image is not ready.
 	ErrLanguage = fmt.Errorf("language not available: %w", errdefs.ErrFailedPrecondition)
+	// ErrCancelled is an execution that was cancelled before its session was made.
+	ErrCancelled = fmt.Errorf("the execution was cancelled before its program ran: %w", errdefs.ErrAborted)
 	// ErrShutdown is a manager that is shutting down.
 	ErrShutdown = fmt.Errorf("server is shutting down: %w", errdefs.ErrUnavailable)
 )
@@ -52,8 +54,8 @@ type PathError struct {
 	// Path is the path as the client gave it.
 	Path string
 	// Reason is "not found", "exists", "is a directory", "not a directory",
-	// "not permitted", "not a regular file", "too large", "no space" or
-	// another short text without a path of the host.
+	// "not permitted", "not a regular file", "directory not empty", "too
+	// large", "no space" or another short text without a path of the host.
 	Reason string
 }
 

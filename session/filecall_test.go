@@ -16,7 +16,7 @@ import (
 // badHelper answers SFTP's greeting, and the first request after it with what
 // is given.
 func badHelper(answer func(id uint32, w io.Writer) error) serveFiles {
-	return func(ctx context.Context, stdin io.Reader, stdout io.WriteCloser) error {
+	return func(_ context.Context, stdin io.Reader, stdout io.WriteCloser) error {
 		if _, err := io.ReadFull(stdin, make([]byte, 9)); err != nil { // the greeting
 			return err
 		}

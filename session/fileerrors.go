@@ -25,38 +25,38 @@ const (
 	reasonNotRegular   = "not a regular file"
 )
 
-// reasonOf says what an error of a session's file system means to a client;
-// nothing where it means that the session or the helper has a fault.
-func reasonOf(errno syscall.Errno) (string, bool) {
+// reasonOf says what an error of a session's file system means to a client.
+func reasonOf(errno syscall.Errno) string {
 	switch errno {
 	case unix.ENOENT:
-		return reasonNotFound, true
+		return reasonNotFound
 	case unix.EACCES, unix.EPERM, unix.EROFS:
-		return reasonDenied, true
+		return reasonDenied
 	case unix.EEXIST:
-		return reasonExists, true
+		return reasonExists
 	case unix.EISDIR:
-		return reasonDirectory, true
+		return reasonDirectory
 	case unix.ENOTDIR:
-		return reasonNotDirectory, true
+		return reasonNotDirectory
 	case unix.ENOTEMPTY:
-		return "directory not empty", true
+		return "directory not empty"
 	case unix.ENXIO:
-		return reasonNotRegular, true // opened without a peer
+		return reasonNotRegular // opened without a peer
 	case unix.ENOSPC, unix.EDQUOT:
-		return "no space", true
+		return "no space"
 	case unix.EFBIG:
-		return "too large", true
+		return "too large"
 	case unix.ENAMETOOLONG:
-		return "name too long", true
+		return "name too long"
 	case unix.ELOOP:
-		return "too many levels of symbolic links", true
+		return "too many levels of symbolic links"
 	case unix.EBUSY, unix.ETXTBSY:
-		return "busy", true
+		return "busy"
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
-		return "the session has too many open files or too little memory", true
+		return "the session has too many open files or too little memory"
+	default:
+		return "failed"
 	}
-	return "failed", false
 }
 
 // fileCallError is a call that the helper answered with an error.
@@ -100,14 +100,13 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 	case errors.As(err, &local): // from MkdirAll, which makes its own
 		errno := syscall.Errno(0)
 		errors.As(local.Err, &errno)
-		reason, _ := reasonOf(errno)
-		return &PathError{Path: asked.path, Reason: reason}
+		return &PathError{Path: asked.path, Reason: reasonOf(errno)}
 	}
 	return fmt.Errorf("file command in session: %w", err)
 }
 
 func (e *fileCallError) pathError(asked paths) *PathError {
-	reason, _ := reasonOf(e.reply.Errno)
+	reason := reasonOf(e.reply.Errno)
 	switch {
 	case e.reply.Copied:
 		reason = "copied to the destination, but could not be removed: " + reason
@@ -132,8 +131,7 @@ func statusReason(status *sftp.StatusError) string {
 		unix.EFBIG, unix.ENAMETOOLONG, unix.ELOOP, unix.EBUSY, unix.ETXTBSY, unix.EMFILE, unix.ENFILE, unix.ENOMEM,
 	} {
 		if strings.Contains(text, ": "+errno.Error()+`" (`) {
-			reason, _ := reasonOf(errno)
-			return reason
+			return reasonOf(errno)
 		}
 	}
 	return "failed"

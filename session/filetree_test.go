@@ -131,7 +131,7 @@ func TestOverwriteFalseIsRefusedWithoutARace(t *testing.T) {
 
 func TestMoveToAnotherFileSystem(t *testing.T) {
 	s, dir := filesSession(t, nil)
-	shm, err := os.MkdirTemp("/dev/shm", "files-")
+	shm, err := os.MkdirTemp("/dev/shm", "files-") //nolint:usetesting // on another file system
 	if err != nil {
 		t.Skipf("needs /dev/shm: %v", err)
 	}

@@ -242,7 +242,7 @@ func (m *Manager) awaitPlace(s *session, e *Execution) error {
 		select {
 		case <-changed:
 		case <-e.cancelled:
-			return errCancelledQueued
+			return ErrCancelled
 		}
 	}
 }

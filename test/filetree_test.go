@@ -106,6 +106,20 @@ func TestFileCommandsOnTrees(t *testing.T) {
 	}
 }
 
+// A copy that finds no space leaves the destination as it was.
+func TestCopyWithoutSpaceLeavesNothing(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	b.sh("head -c 150000000 /dev/zero > big; echo old > /tmp/to")
+	b.do(object{"type": "copy_file", "source": "big", "destination": "/tmp/fits"})
+	for _, kind := range []string{"copy_file", "move_file"} {
+		_, err := b.try(object{"type": kind, "source": "big", "destination": "/tmp/to"})
+		refused(t, err, -32007, "/tmp/to: no space")
+	}
+	if r := b.sh("cat /tmp/to; ls -A /tmp; ls"); r.Stdout != "old\nfits\nto\nbig\n" {
+		t.Errorf("there is %+v", r)
+	}
+}
+
 // What a client surely did not mean stays whole.
 func TestWorkspaceIsNotDeleted(t *testing.T) {
 	b := busybox(t).session(t, nil)

@@ -111,7 +111,7 @@ func newStack(t *testing.T) *stack {
 		Images: store, Snapshots: snaps, Containers: session.ContainersOf(containers),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	front := rpc.New(rpc.Options{Sessions: manager})
+	front := rpc.New(rpc.Options{Sessions: manager, Commands: manager, Executions: manager, Catalogue: manager})
 	web := httptest.NewServer(front.Handler())
 	st.base = web.URL
 	st.url = "ws" + strings.TrimPrefix(web.URL, "http") + rpc.Path

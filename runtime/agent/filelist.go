@@ -107,7 +107,7 @@ func (l *listing) visit(ctx context.Context, dir *os.File, d fs.DirEntry, prefix
 	}
 	sub, err := openDirectory(int(dir.Fd()), d.Name(), dir.Name()+"/"+d.Name(), unix.O_NOFOLLOW)
 	if err != nil {
-		return nil //nolint:nilerr // vanished, or not to be read
+		return nil // vanished, or not to be read
 	}
 	defer sub.Close()
 	if err := l.walk(ctx, sub, below, depth-1); ctx.Err() != nil {

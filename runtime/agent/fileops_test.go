@@ -108,6 +108,19 @@ func TestListingKeepsTheFirstPaths(t *testing.T) {
 	}
 }
 
+// What is left out because it is long is not made up for by what comes later.
+func TestListingHasNoHoles(t *testing.T) {
+	dir := t.TempDir()
+	touch(t, dir+"/a", dir+"/b"+strings.Repeat("b", 200))
+	for i := range 100 {
+		touch(t, fmt.Sprintf("%s/c%d", dir, i))
+	}
+	reply := do(t, FileRequest{Op: ListDirectory, Path: dir, MaxEntries: 1000, MaxBytes: 3 * (len(dir) + 5)})
+	if len(reply.Entries) != 1 || reply.Entries[0].Path != "a" || !reply.Truncated {
+		t.Errorf("got %+v", reply)
+	}
+}
+
 func TestReplyFitsIntoAPacketWhateverTheNames(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 300 { // each byte is six when encoded
