@@ -173,3 +173,26 @@ func TestEndlessOutputWithAClientThatStopsReading(t *testing.T) {
 	}
 	e.wantBounded(t, 64<<20) // and the program has not noticed
 }
+
+func TestStatusOfMuchOutputIsBounded(t *testing.T) {
+	const bound, number = 4 << 20, 100
+	e := startEndless(t, Options{MaxQueuedBytes: bound, WriteTimeout: time.Minute})
+	e.execution.Cancel()
+	receiveFrom(t, "the program ends", e.execution.Done())
+	for range number {
+		e.c.request("1", "execution.status", map[string]any{"executionId": e.execution.ID()})
+	}
+	eventually(t, "the server waits for the client", func() bool {
+		full := false
+		e.states(func(st *state) { full = st.queued >= bound && st.requests > number/2 })
+		return full
+	})
+	if grown := heap() - e.before; grown > 4*bound {
+		t.Errorf("%d bytes more are in use than before", grown)
+	}
+	for range number {
+		if got := e.c.receive(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":"1","result"`) {
+			t.Fatalf("got %.100s", got)
+		}
+	}
+}
