@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"codebeaker/runtime"
 	"codebeaker/session"
 	"codebeaker/session/sessiontest"
 )
@@ -30,7 +29,7 @@ type endless struct {
 
 func startEndless(t *testing.T, opts Options) *endless {
 	t.Helper()
-	e := &endless{stage: startStage(t, nil, opts, nil)}
+	e := &endless{stage: startStage(t, nil, opts)}
 	e.c = e.dial(t)
 	s := e.c.session()
 	e.before = heap()
@@ -72,19 +71,19 @@ func TestEndlessOutputWithAReaderThatKeepsUp(t *testing.T) {
 	const piece, total = 64 << 10, 64 << 20
 	tokens := make(chan struct{}, 4)
 	text := []byte(strings.Repeat("0123456789abcde\n", piece/16))
-	st := startStage(t, map[string]sessiontest.Program{"paced": func(p *sessiontest.Process) runtime.ExitStatus {
+	st := startStage(t, map[string]sessiontest.Program{"paced": func(p *sessiontest.Process) sessiontest.ExitStatus {
 		for {
 			select {
 			case _, ok := <-tokens:
 				if !ok {
-					return runtime.ExitStatus{}
+					return sessiontest.ExitStatus{}
 				}
 				_, _ = p.Stdout.Write(text)
 			case <-p.Killed():
-				return runtime.ExitStatus{}
+				return sessiontest.ExitStatus{}
 			}
 		}
-	}}, Options{}, nil)
+	}}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	before := heap()
