@@ -208,8 +208,10 @@ func (m *Manager) watch(ctx context.Context, s *session) {
 	m.drop(s)
 }
 
-// drop forgets a session of which nothing is left.
+// drop forgets a session of which nothing is left, and then tells those who
+// wait for that.
 func (m *Manager) drop(s *session) {
+	defer close(s.removed)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.sessions, s.id)
@@ -242,7 +244,6 @@ func (m *Manager) remove(ctx context.Context, s *session) {
 	s.mu.Lock()
 	s.state, s.removeErr = StateClosed, err
 	s.mu.Unlock()
-	close(s.removed)
 }
 
 func (m *Manager) tryRemove(ctx context.Context, s *session) error {
