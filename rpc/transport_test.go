@@ -61,7 +61,7 @@ func TestRefusedFramesCloseWithTheirCode(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := startServer(t, Options{CloseTimeout: patience}) // for 20 MiB on a busy machine
+			s := startServer(t, Options{})
 			c := s.dial(t)
 			if err := test.send(c); err != nil {
 				t.Fatalf("send: %v; the client must get to finish", err)

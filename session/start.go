@@ -67,16 +67,12 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 	return nil
 }
 
-// clearPlan removes the files of a plan. That some were never made, or that the
-// session closes meanwhile, is nobody's concern.
+// clearPlan removes the files of a plan.
 func (s *session) clearPlan(ctx context.Context, p *plan) {
-	err := s.removeFile(ctx, p.file)
-	for _, name := range p.made {
-		_, madeErr := s.deleteFile(ctx, &DeleteFile{Path: name, Recursive: true})
-		err = errors.Join(err, madeErr)
-	}
-	if err != nil {
-		s.opts.Log.DebugContext(ctx, "remove a program's files", "container", s.containerID, "error", err)
+	for _, name := range append([]string{p.file}, p.made...) {
+		if err := s.removeFile(ctx, name); err != nil {
+			s.opts.Log.DebugContext(ctx, "remove a program's file", "container", s.containerID, "error", err)
+		}
 	}
 }
 
