@@ -66,7 +66,7 @@ func newRootCommand() *cobra.Command {
 		Version:       version,
 	}
 	root.AddCommand(
-		newServeCommand(), newRunCommand(), newExecCommand(), newAttachCommand(), newPsCommand(),
+		newServeCommand(), newRunCommand(), newExecCommand(), newAttachCommand(), newPsCommand(), newCpCommand(),
 		newImagesCommand(), newDoctorCommand(), newVersionCommand(),
 	)
 	return root
