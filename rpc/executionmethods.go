@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"codebeaker/session"
@@ -34,7 +35,7 @@ func (s *Server) executionRun(ctx context.Context, from *caller, p *runParams) (
 		Limits: session.Limits{MemoryBytes: p.MemoryMB << 20, CPUs: p.CPUs},
 	})
 	if err != nil {
-		return statusOnlyResult{}, err
+		return statusOnlyResult{}, atTopLevel(err)
 	}
 	f, err := from.follow(ctx, e, 0, 0)
 	if err != nil {
@@ -44,6 +45,20 @@ func (s *Server) executionRun(ctx context.Context, from *caller, p *runParams) (
 	f.announce = true
 	from.after = append(from.after, f)
 	return statusOnlyResult{ExecutionID: e.ID(), Status: session.StatusQueued}, nil
+}
+
+// atTopLevel names a field of a command as that of params, for a method that has
+// the fields of the command there.
+func atTopLevel(err error) error {
+	var invalid *session.InvalidError
+	if errors.As(err, &invalid) {
+		field := strings.TrimPrefix(invalid.Field, "command.")
+		if field == "memoryLimitMB" {
+			field = "memoryLimit"
+		}
+		return &session.InvalidError{Field: field, Takes: invalid.Takes}
+	}
+	return err
 }
 
 // statusBytes is how much of each stream a status shows while a program runs.

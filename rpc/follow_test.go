@@ -421,6 +421,18 @@ func TestExecutionThatNeverRuns(t *testing.T) {
 	}
 }
 
+func TestExecutionRunNamesItsOwnFields(t *testing.T) {
+	c := startStage(t, nil, Options{}, nil).dial(t)
+	for field, value := range map[string]any{"packages": []string{"-x"}, "memoryLimit": 1, "cpuLimit": 1e9, "timeout": -1} {
+		params := map[string]any{"language": "python", "code": "print()"}
+		params[field] = value
+		h := c.call("execution.run", params)
+		if h.Error == nil || h.Error.Code != codeInvalidParams || h.Error.Data["field"] != field || strings.Contains(h.Error.Message, "command.") {
+			t.Errorf("%s: got %v", field, h.Error)
+		}
+	}
+}
+
 func TestExecutionStatus(t *testing.T) {
 	texts := make(chan string)
 	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil)

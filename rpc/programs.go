@@ -78,10 +78,6 @@ type installParams struct {
 }
 
 func newInstall(p *installParams) (command, error) {
-	if len(p.Packages) == 0 && p.RequirementsFile == "" {
-		return command{}, invalidParams("command.packages",
-			"command.packages is required where there is no requirementsFile, and takes an array of strings that is not empty")
-	}
 	return command{
 		Command: &session.InstallPackages{
 			Packages: p.Packages, RequirementsFile: p.RequirementsFile,

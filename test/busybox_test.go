@@ -15,11 +15,17 @@ import (
 )
 
 // busyboxApplets are the programs that tests use of it.
-var busyboxApplets = []string{"sh", "cat", "dd", "echo", "env", "false", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mv", "ps", "pwd", "rm", "seq", "sha256sum", "sleep", "tail", "touch", "true", "wc", "xargs", "yes"}
+var busyboxApplets = []string{"sh", "cat", "cp", "dd", "echo", "env", "false", "find", "grep", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mv", "ps", "pwd", "rm", "seq", "sha256sum", "sleep", "tail", "touch", "true", "wc", "xargs", "yes"}
 
 // busyboxArchive makes an OCI archive of Debian's static busybox, small enough
 // that every test may import it. It stands for an image that a user brings.
 func busyboxArchive(t *testing.T) string {
+	t.Helper()
+	return writeArchive(t, busyboxLayer(t, nil))
+}
+
+// busyboxLayer is the layer of that image, with more programs beside it in /bin.
+func busyboxLayer(t *testing.T, more map[string]string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
@@ -50,10 +56,13 @@ func busyboxArchive(t *testing.T) string {
 	for _, a := range busyboxApplets {
 		add(tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
 	}
+	for name, script := range more {
+		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeReg, Mode: 0o755}, []byte(script))
+	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return writeArchive(t, layer.Bytes())
+	return layer.Bytes()
 }
 
 // writeArchive writes an OCI archive of an image with one layer.

@@ -15,7 +15,7 @@ type sharedServer struct {
 	err  error
 }
 
-var pythonServer, busyboxServer sharedServer
+var pythonServer, busyboxServer, languagesServer sharedServer
 
 // get returns the server, which prepare makes ready where it is the first time.
 func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server {
@@ -52,6 +52,13 @@ func python(tb testing.TB) *server {
 		return installed(url)
 	}
 	return pythonServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "python") })
+}
+
+// languages returns a server with the images of all languages, built by one
+// command.
+func languages(tb testing.TB) *server {
+	tb.Helper()
+	return languagesServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "--all") })
 }
 
 // busybox returns a server whose python is busybox.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"codebeaker/images"
 	"codebeaker/runtime/engine"
 )
 
@@ -23,7 +24,7 @@ const envPrefix = "CODEBEAKER_"
 // config is what the options say. An option's name is its flag; with the
 // prefix, in capitals and with underscores, its environment variable; and with
 // underscores its key in the configuration file. A flag wins over the
-// environment, and that over the file.
+// environment, and that over the file. Only the file has tables.
 type config struct {
 	// Of every command that touches the host.
 	Root       string `toml:"root"`
@@ -51,6 +52,12 @@ type config struct {
 	Listen       string        `toml:"listen"`
 	AllowOrigins []string      `toml:"allow_origin"`
 	DrainTimeout time.Duration `toml:"drain_timeout"`
+
+	// Of the file alone.
+	Languages  map[string]languageConfig `toml:"languages"`
+	Registries map[string]registryConfig `toml:"registries"`
+
+	catalogue *images.Catalogue // of all languages, once loaded
 }
 
 // bindHost adds the options of commands that touch the host.
@@ -129,6 +136,10 @@ func (c *config) load(cmd *cobra.Command) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	var err error
+	if c.catalogue, err = c.newCatalogue(); err != nil {
+		return err
+	}
 	return c.check()
 }
 
@@ -154,6 +165,9 @@ func (c *config) decode(path string) error {
 		return fmt.Errorf("read configuration: %s:%d:%d: %s", path, row, column, strings.TrimPrefix(wrong.Error(), "toml: "))
 	case err != nil:
 		return fmt.Errorf("read configuration: %s: %w", path, err)
+	}
+	if err := reportMistakes(path, text, c.checkTables()); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
 	}
 	return nil
 }

@@ -95,8 +95,10 @@ func joinHost(ctx context.Context, cfg *config, log *slog.Logger, holder string)
 
 func newImageStore(cfg *config, e *engine.Engine, log *slog.Logger) *images.Store {
 	return images.NewStore(e.Client(), images.Options{
+		Catalogue:   cfg.catalogue,
 		Snapshotter: snapshotter,
 		BuildDir:    filepath.Join(cfg.Root, "build"),
+		Registries:  cfg.registries(),
 		Log:         log,
 	})
 }
@@ -145,6 +147,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 		return nil, err
 	}
 	manager := session.New(session.Options{
+		Catalogue:       cfg.catalogue,
 		Images:          h.images,
 		Snapshots:       snapshots,
 		Containers:      session.ContainersOf(h.containers),

@@ -65,7 +65,7 @@ func newBuildCommand(cfg *config) *cobra.Command {
 			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, progress images.Progress) error {
 				for _, name := range args {
 					if missing {
-						ok, err := upToDate(ctx, store, name)
+						ok, err := upToDate(ctx, cfg.catalogue, store, name)
 						if err != nil {
 							return err
 						}
@@ -90,8 +90,8 @@ func newBuildCommand(cfg *config) *cobra.Command {
 
 // upToDate says whether a language has an image that its recipe of today, or a
 // user, made.
-func upToDate(ctx context.Context, store *images.Store, name string) (bool, error) {
-	lang, ok := images.NewCatalogue().Lookup(name)
+func upToDate(ctx context.Context, catalogue *images.Catalogue, store *images.Store, name string) (bool, error) {
+	lang, ok := catalogue.Lookup(name)
 	if !ok {
 		return false, nil // Build says it better
 	}
@@ -107,13 +107,21 @@ func upToDate(ctx context.Context, store *images.Store, name string) (bool, erro
 
 func newPullCommand(cfg *config) *cobra.Command {
 	return &cobra.Command{
-		Use:   "pull LANGUAGE REFERENCE",
+		Use:   "pull LANGUAGE [REFERENCE]",
 		Short: "Pull an image from a registry for a language",
-		Args:  cobra.ExactArgs(2),
+		Long: `Pull an image from a registry for a language.
+
+Without a reference it is the one that the configuration file names for the
+language.`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, progress images.Progress) error {
 				started := time.Now()
-				image, err := store.Pull(ctx, args[0], args[1], progress)
+				ref := ""
+				if len(args) > 1 {
+					ref = args[1]
+				}
+				image, err := store.Pull(ctx, args[0], ref, progress)
 				if err != nil {
 					return err
 				}
@@ -169,7 +177,7 @@ func newListCommand(cfg *config) *cobra.Command {
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 				fmt.Fprintln(w, "LANGUAGE\tVERSION\tSIZE\tUPDATED\tDIGEST")
-				for _, lang := range images.NewCatalogue().Languages() {
+				for _, lang := range cfg.catalogue.Languages() {
 					image, ok := have[lang.Name]
 					switch {
 					case ok:
@@ -177,6 +185,8 @@ func newListCommand(cfg *config) *cobra.Command {
 							image.UpdatedAt.Local().Format(time.DateTime), image.Digest)
 					case lang.Buildable():
 						fmt.Fprintf(w, "%s\t-\t-\t-\tnone: codebeaker images build %s\n", lang.Name, lang.Name)
+					case lang.Image != "":
+						fmt.Fprintf(w, "%s\t-\t-\t-\tnone: codebeaker images pull %s\n", lang.Name, lang.Name)
 					default:
 						fmt.Fprintf(w, "%s\t-\t-\t-\tnone: codebeaker images pull %s REFERENCE\n", lang.Name, lang.Name)
 					}

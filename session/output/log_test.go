@@ -264,7 +264,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			r := NewReader(l, 0)
-			at := r.Offset()
+			at := r.Offset() // not 0 where the writer is ahead
 			for {
 				c, err := r.Next(t.Context())
 				lost := (*LostError)(nil)
