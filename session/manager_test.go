@@ -364,11 +364,12 @@ func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 	})
 }
 
-func TestRecoverRemovesWhatAnEarlierManagerLeft(t *testing.T) {
+func TestRecoverRemovesSessionsAndMembers(t *testing.T) {
 	host := sessiontest.NewHost()
-	host.Leave("cb-old")
+	host.Leave("cb-session", map[string]string{"org.codebeaker.session": "s", "org.codebeaker.language": "python"})
+	host.Leave("cb-member", map[string]string{"org.codebeaker.language": "python"})
 	n, err := host.Manager(nil).Recover(t.Context())
-	if err != nil || n != 1 || host.Left() != 0 {
+	if err != nil || n != 2 || host.Left() != 0 {
 		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.Left())
 	}
 }
