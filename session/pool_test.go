@@ -221,9 +221,11 @@ func TestFailedClaimTakesTheNextMemberOrNone(t *testing.T) {
 		}
 		expectReady(t, m, 2)
 		host.FailClaims(errors.New("no"), errors.New("no"))
+		host.SlowCreates(time.Second) // or a third one is there in time
 		if info := create(t, m, session.CreateRequest{}); info.Timings.Pooled {
 			t.Error("a member that cannot be claimed was")
 		}
+		pass(2 * time.Second)
 		expectReady(t, m, 2)
 		if n := len(host.Containers()); n != 4 {
 			t.Errorf("there are %d containers of 2 sessions and 2 members", n)
