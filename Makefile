@@ -36,7 +36,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build test-binary deps deps-test deps-vm run test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
+.PHONY: build test-binary deps deps-test deps-vm run docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -75,6 +75,11 @@ test: deps-test build vet
 # how the processor is had, which is otherwise tried.
 test-vm: need-root deps-vm build test-binary
 	@GO='$(GO)' DEBIAN='$(DEBIAN)' VM_ACCEL='$(VM_ACCEL)' exec test/vm/run.sh $(VM_ARGS)
+
+# What rpc.discover answers, for those who have no server. A test fails where it
+# was not written anew.
+docs:
+	@$(GO) test -count=1 ./rpc -run '^TestDocumentIsThatOfTheCode$$' -update
 
 vet: vet-vagrant
 	@unformatted=$$("$$($(GO) env GOROOT)"/bin/gofmt -l .); if [ -n "$$unformatted" ]; then \
