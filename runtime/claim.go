@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/cgroup"
 )
@@ -28,9 +29,6 @@ type ClaimOptions struct {
 // error leaves some of that done: the container is then good for nothing but to
 // be deleted. One that has ended is an errdefs.ErrUnavailable.
 func (c *Container) Claim(ctx context.Context, opts ClaimOptions) error {
-	if held, err := c.group.Holds(int(c.task.Pid())); err != nil || !held {
-		return fmt.Errorf("claim container %s: it has ended: %w", c.id, errdefs.ErrUnavailable)
-	}
 	// The transaction waits for the disk, and the limits need none.
 	recorded := make(chan error, 1)
 	var took time.Duration
@@ -46,10 +44,30 @@ func (c *Container) Claim(ctx context.Context, opts ClaimOptions) error {
 	if opts.Laps != nil {
 		opts.Laps("record", took)
 	}
+	if err == nil && !c.alive() {
+		err = fmt.Errorf("it has ended: %w", errdefs.ErrUnavailable)
+	}
 	if err != nil {
 		return fmt.Errorf("claim container %s: %w", c.id, err)
 	}
 	return nil
+}
+
+// alive asks the kernel whether pid 1 runs. What containerd knows of its end may
+// be late.
+func (c *Container) alive() bool {
+	pid := int(c.task.Pid())
+	pidfd := openPidfd(pid)
+	if pidfd == nil {
+		return false
+	}
+	defer pidfd.Close()
+	// Now that the number can mean no other process.
+	if held, err := c.group.Holds(pid); err != nil || !held {
+		return false
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}, 0)
+	return err == nil && n == 0 // it can be read from once the process has ended
 }
 
 // label records labels with the container.

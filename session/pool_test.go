@@ -315,10 +315,12 @@ func TestRunClaimsAMember(t *testing.T) {
 
 func TestShutdownEndsThePoolInTheMiddleOfARefill(t *testing.T) {
 	withPool(t, fixed(4), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+		expectReady(t, m, 4)
 		host.SlowCreates(time.Second)
-		pass(1500 * time.Millisecond)
-		if got := pooled(t, m); got.Starting == 0 {
-			t.Fatal("no refill is under way; this proves nothing")
+		create(t, m, session.CreateRequest{})
+		pass(time.Second / 2)
+		if got := pooled(t, m); got.Starting != 1 {
+			t.Error("no refill is under way; this proves nothing")
 		}
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
