@@ -135,6 +135,7 @@ func TestContainerGoesBeforeItsSnapshot(t *testing.T) {
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if want := []string{"delete container", "remove snapshot"}; !slices.Equal(host.Calls(), want) {
 			t.Errorf("calls %q; want %q", host.Calls(), want)
 		}
@@ -352,6 +353,9 @@ func TestRemovalIsTriedAgain(t *testing.T) {
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
+		if err := m.Shutdown(t.Context()); err != nil { // which waits for it
+			t.Fatal(err)
+		}
 		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}
@@ -390,11 +394,12 @@ func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 	})
 }
 
-func TestRecoverRemovesWhatAnEarlierManagerLeft(t *testing.T) {
+func TestRecoverRemovesSessionsAndMembers(t *testing.T) {
 	host := sessiontest.NewHost()
-	host.Leave("cb-old")
+	host.Leave("cb-session", map[string]string{"org.codebeaker.session": "s", "org.codebeaker.language": "python"})
+	host.Leave("cb-member", map[string]string{"org.codebeaker.language": "python"})
 	n, err := host.Manager(nil).Recover(t.Context())
-	if err != nil || n != 1 || host.Left() != 0 {
+	if err != nil || n != 2 || host.Left() != 0 {
 		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.Left())
 	}
 }

@@ -8,6 +8,7 @@ package sessiontest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -26,13 +27,20 @@ type Host struct {
 	containers map[string]*Container
 	calls      []string
 	createErr  error
-	deleteErrs []error // one for each call, then none
+	claimErrs  []error // one for each call, then none
+	deleteErrs []error // likewise
 	creating   chan struct{}
+	deleting   chan struct{}
+	chain      string // of the image; empty for no image
+	createTime time.Duration
+	// active counts calls of Delete that are under way, and mostActive is the
+	// most there were.
+	active, mostActive int
 }
 
 // NewHost returns a host with nothing on it.
 func NewHost() *Host {
-	return &Host{snapshots: map[string]string{}, containers: map[string]*Container{}}
+	return &Host{snapshots: map[string]string{}, containers: map[string]*Container{}, chain: "chain"}
 }
 
 // Manager returns a manager on the host, with options that change has had a
@@ -59,6 +67,54 @@ func (h *Host) HoldCreates() (release func()) {
 	held := make(chan struct{})
 	h.creating = held
 	return func() { close(held) }
+}
+
+// HoldDeletes has the deletion of containers wait until release is called.
+func (h *Host) HoldDeletes() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.deleting = held
+	return func() { close(held) }
+}
+
+// FailClaims has the next claims of containers fail, one with each error.
+func (h *Host) FailClaims(errs ...error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.claimErrs = errs
+}
+
+func (h *Host) claimErr() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.claimErrs) == 0 {
+		return nil
+	}
+	err := h.claimErrs[0]
+	h.claimErrs = h.claimErrs[1:]
+	return err
+}
+
+// SlowCreates has the creation of each container take a time.
+func (h *Host) SlowCreates(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.createTime = d
+}
+
+// MostDeletes returns how many containers were deleted at one time.
+func (h *Host) MostDeletes() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mostActive
+}
+
+// SetImage changes the chain id of the image; an empty one is no image.
+func (h *Host) SetImage(chain string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.chain = chain
 }
 
 // FailDeletes has the next deletions of containers fail, one with each error.
@@ -93,20 +149,22 @@ func (h *Host) Containers() []*Container {
 	return all
 }
 
-// Leave puts a container and a snapshot on the host as an earlier manager may
-// have left them.
-func (h *Host) Leave(id string) {
+// Leave puts a container with labels and a snapshot on the host as an earlier
+// manager may have left them.
+func (h *Host) Leave(id string, labels map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.snapshots[id], h.containers[id] = "chain", &Container{}
+	h.snapshots[id], h.containers[id] = "chain", &Container{opts: runtime.ContainerOptions{Labels: labels}}
 }
 
 // Resolve implements session.Images.
 func (h *Host) Resolve(_ context.Context, language string) (images.Image, error) {
-	if language != "python" {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if language != "python" || h.chain == "" {
 		return images.Image{}, errdefs.ErrNotFound
 	}
-	return images.Image{Name: "image", Version: "3.13", ChainID: "chain", Env: []string{"PATH=/image", "A=image"}}, nil
+	return images.Image{Name: "image", Version: "3.13", ChainID: h.chain, Env: []string{"PATH=/image", "A=image"}}, nil
 }
 
 // Create implements session.Containers.
@@ -114,8 +172,17 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 	h.mu.Lock()
 	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: newFiles()}
 	h.containers[opts.ID] = c // a failed create leaves something too
-	err, held := h.createErr, h.creating
+	err, held, takes := h.createErr, h.creating, h.createTime
 	h.mu.Unlock()
+	if takes > 0 {
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +197,24 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 }
 
 // Delete implements session.Containers.
-func (h *Host) Delete(_ context.Context, id string) error {
+func (h *Host) Delete(ctx context.Context, id string) error {
+	h.mu.Lock()
+	held := h.deleting
+	h.active++
+	h.mostActive = max(h.mostActive, h.active)
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.active--
+	}()
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, "delete container")
@@ -144,12 +228,14 @@ func (h *Host) Delete(_ context.Context, id string) error {
 }
 
 // Leftovers implements session.Containers.
-func (h *Host) Leftovers(context.Context, string) ([]string, error) {
+func (h *Host) Leftovers(_ context.Context, label string) ([]string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []string
-	for id := range h.containers {
-		ids = append(ids, id)
+	for id, c := range h.containers {
+		if _, ok := c.Labels()[label]; ok {
+			ids = append(ids, id)
+		}
 	}
 	return ids, nil
 }
