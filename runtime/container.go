@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -32,6 +34,25 @@ type ContainerOptions struct {
 	Limits   Limits
 	// Env is the environment of pid 1, as KEY=value.
 	Env []string
+	// Laps is told how long each step took, by its name; nil for nobody.
+	Laps func(step string, took time.Duration)
+}
+
+// laps times steps that follow one another.
+type laps struct {
+	since time.Time
+	told  func(step string, took time.Duration)
+}
+
+func newLaps(told func(string, time.Duration)) *laps { return &laps{time.Now(), told} }
+
+// done says that a step has ended.
+func (l *laps) done(step string) {
+	now := time.Now()
+	if l.told != nil {
+		l.told(step, now.Sub(l.since))
+	}
+	l.since = now
 }
 
 // Container is a sandbox that was started.
@@ -41,10 +62,10 @@ type Container struct {
 	task    containerd.Task
 	pid1    *specs.Process
 	group   cgroup.Group
-	limits  Limits
 	exit    <-chan containerd.ExitStatus
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	limits Limits
 	// busy are the cgroups of executions that left processes behind.
 	busy []cgroup.Group
 }
@@ -71,21 +92,17 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	if err := os.Mkdir(r.fifoDir(opts.ID), 0o700); err != nil {
 		return nil, err
 	}
-	record, err := r.opts.Client.NewContainer(ctx, opts.ID,
-		func(_ context.Context, _ *containerd.Client, c *containers.Container) error {
-			c.Image, c.Snapshotter, c.SnapshotKey = opts.Image, r.opts.Snapshotter, opts.Snapshot
-			return nil
-		},
-		containerd.WithRuntime(r.opts.Shim.Name, r.opts.Shim.Options),
-		containerd.WithSpec(spec),
-		containerd.WithContainerLabels(opts.Labels))
+	step := newLaps(opts.Laps)
+	record, err := r.record(ctx, opts, spec)
 	if err != nil {
 		return nil, err
 	}
+	step.done("record")
 	task, err := record.NewTask(ctx, cio.NullIO)
 	if err != nil {
 		return nil, fmt.Errorf("create task: %w", err)
 	}
+	step.done("task")
 	// Before Start, so that no end is missed.
 	exit, err := task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
@@ -95,13 +112,40 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	if err != nil {
 		return nil, err
 	}
+	step.done("verify")
 	if err := group.Divide(int(task.Pid())); err != nil {
 		return nil, err
 	}
+	step.done("divide")
 	if err := task.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start task: %w", err)
 	}
+	step.done("start")
 	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit}, nil
+}
+
+// record writes a container's record. The client's own NewContainer makes a
+// lease around that and deletes it, two transactions with a sync of the disk
+// each; there is nothing to hold, as the snapshot is a root of its own.
+func (r *Runtime) record(ctx context.Context, opts ContainerOptions, spec *specs.Spec) (containerd.Container, error) {
+	container := containers.Container{
+		ID: opts.ID, Labels: opts.Labels, Image: opts.Image,
+		Runtime:     containers.RuntimeInfo{Name: r.opts.Shim.Name},
+		Snapshotter: r.opts.Snapshotter, SnapshotKey: opts.Snapshot,
+	}
+	var err error
+	if r.opts.Shim.Options != nil {
+		if container.Runtime.Options, err = typeurl.MarshalAny(r.opts.Shim.Options); err != nil {
+			return nil, fmt.Errorf("encode the options of runtime %s: %w", r.opts.Shim.Name, err)
+		}
+	}
+	if container.Spec, err = typeurl.MarshalAny(spec); err != nil {
+		return nil, fmt.Errorf("encode the specification: %w", err)
+	}
+	if _, err := r.opts.Client.ContainerService().Create(ctx, container); err != nil {
+		return nil, err
+	}
+	return r.opts.Client.LoadContainer(ctx, opts.ID)
 }
 
 // verifyLimits reads the limits back from the kernel and returns them, or an
@@ -125,10 +169,14 @@ func verifyLimits(group cgroup.Group, want Limits, swap bool) (Limits, error) {
 }
 
 // Limits returns the limits in force, as the kernel told them.
-func (c *Container) Limits() Limits { return c.limits }
+func (c *Container) Limits() Limits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limits
+}
 
 // Wait returns when pid 1 has ended, and with it everything in the container,
-// or with the error of ctx. It is for one caller, once.
+// or with the error of ctx.
 func (c *Container) Wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

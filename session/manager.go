@@ -37,6 +37,8 @@ type Options struct {
 	Snapshots  Snapshots
 	Containers Containers
 	Log        *slog.Logger
+	// Observer is told what happens; nobody is where it is nil.
+	Observer Observer
 
 	// MaxSessions bounds the sessions at one time; 256.
 	MaxSessions int
@@ -109,6 +111,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
 	}
 	return o
 }
@@ -205,6 +210,7 @@ func (m *Manager) create(ctx context.Context, s *session) error {
 		return ErrShutdown
 	}
 	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "ms", took.Milliseconds())
+	m.opts.Observer.SessionCreated(s.language, false, Timings{Total: took})
 	return nil
 }
 
@@ -292,6 +298,17 @@ func (m *Manager) start(ctx context.Context, s *session) (took time.Duration, re
 	}
 	s.open(Limits(s.container.Limits()))
 	return time.Since(started), nil
+}
+
+// Stats counts sessions and what waits.
+func (m *Manager) Stats() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stats := Stats{Sessions: map[State]int{}, Queued: m.queued}
+	for _, s := range m.sessions {
+		stats.Sessions[s.info().State]++
+	}
+	return stats
 }
 
 // newID returns an id that cannot be guessed.

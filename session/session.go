@@ -68,6 +68,8 @@ type session struct {
 	execs        int // ids given to containerd
 	reason       Reason
 	removeErr    error
+	// closedAt is when it began to close, endedAt when what ran in it had ended.
+	closedAt, endedAt time.Time
 }
 
 // open lets a session that was created take commands, with the limits that are
@@ -129,7 +131,7 @@ func (s *session) beginClose(why Reason) bool {
 	if s.state == StateClosing || s.state == StateClosed {
 		return false
 	}
-	s.state, s.reason = StateClosing, why
+	s.state, s.reason, s.closedAt = StateClosing, why, time.Now()
 	close(s.closing)
 	return true
 }
@@ -208,6 +210,14 @@ func (m *Manager) watch(ctx context.Context, s *session) {
 	m.drop(s)
 }
 
+// end says that all that ran in the session has ended.
+func (s *session) end() {
+	s.mu.Lock()
+	s.endedAt = time.Now()
+	s.mu.Unlock()
+	close(s.ended)
+}
+
 // drop forgets a session of which nothing is left.
 func (m *Manager) drop(s *session) {
 	m.mu.Lock()
@@ -241,7 +251,11 @@ func (m *Manager) remove(ctx context.Context, s *session) {
 	}
 	s.mu.Lock()
 	s.state, s.removeErr = StateClosed, err
+	why, answered, gone := s.reason, s.endedAt.Sub(s.closedAt), time.Since(s.closedAt)
 	s.mu.Unlock()
+	if why != "" && err == nil { // else it never was, or still is
+		m.opts.Observer.SessionClosed(s.language, why, answered, gone)
+	}
 	close(s.removed)
 }
 
@@ -257,7 +271,7 @@ func (m *Manager) tryRemove(ctx context.Context, s *session) error {
 		}
 		s.commands.Wait()
 	}
-	s.endedOnce.Do(func() { close(s.ended) })
+	s.endedOnce.Do(s.end)
 	s.lingering.Wait()
 	if err := m.opts.Containers.Delete(ctx, s.containerID); err != nil {
 		return err

@@ -63,8 +63,21 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 		s.rest() // before anybody learns that the program has ended
 		e.finish(outcome, err)
 		m.executions.settle(e)
+		m.observeEnd(e)
 	}()
 	return nil
+}
+
+// observeEnd tells the observer of an execution that is done.
+func (m *Manager) observeEnd(e *Execution) {
+	reason, took := EndFailed, time.Duration(0)
+	if outcome, _ := e.Ending(); outcome != nil {
+		took = outcome.Duration
+		if result, ok := outcome.Result.(*ExecutionResult); ok {
+			reason = result.EndReason
+		}
+	}
+	m.opts.Observer.ExecutionEnded(e.language, reason, took)
 }
 
 // clearPlan removes the files of a plan.
@@ -178,6 +191,7 @@ func (m *Manager) Run(ctx context.Context, req RunRequest) (*Execution, error) {
 		if err := m.runQueued(ctx, s, e, code); err != nil {
 			e.finish(nil, err)
 			m.executions.settle(e)
+			m.observeEnd(e)
 		}
 	}()
 	return e, nil
