@@ -60,6 +60,8 @@ type Options struct {
 	MaxOutputBytes int
 	// Spill keeps more of the streams, in files; nil for nothing more.
 	Spill *output.Spill
+	// Kept counts what is kept of the streams; nil for nobody.
+	Kept *output.Kept
 	// MaxPrintedBytes ends an execution that prints more, on both streams
 	// together; 0 is no limit.
 	MaxPrintedBytes int64
