@@ -54,7 +54,31 @@ type createResult struct {
 	CreatedAt   wireTime      `json:"createdAt" doc:"When the session was made."`
 	State       session.State `json:"state" doc:"Where the session is in its life."`
 	Config      sessionConfig `json:"config" doc:"What is in force."`
+	// Timings are nil where the client has not asked.
+	Timings *timingsResult `json:"timings,omitempty" doc:"What making the session took, where the request asks for it."`
 }
+
+type timingsResult struct {
+	Pooled  bool          `json:"pooled" doc:"The session was kept ready, and not started for the request."`
+	TotalMs float64       `json:"totalMs" doc:"All of it, in milliseconds."`
+	Stages  []stageResult `json:"stages" doc:"What it was made of, in the order of their ends. Some are at the same time as others."`
+}
+
+type stageResult struct {
+	Stage session.Stage `json:"stage" doc:"What was done."`
+	Ms    float64       `json:"ms" doc:"How long it took, in milliseconds."`
+}
+
+func newTimingsResult(t session.Timings) *timingsResult {
+	result := &timingsResult{Pooled: t.Pooled, TotalMs: milliseconds(t.Total), Stages: make([]stageResult, 0, len(t.Stages))}
+	for _, s := range t.Stages {
+		result.Stages = append(result.Stages, stageResult{Stage: s.Stage, Ms: milliseconds(s.Took)})
+	}
+	return result
+}
+
+// milliseconds rounds to a microsecond.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 type sessionConfig struct {
 	IdleTimeoutMinutes float64 `json:"idleTimeoutMinutes" doc:"Minutes without use after which the session closes."`
@@ -133,7 +157,7 @@ func minutesSince(t, now time.Time) float64 {
 
 type closeResult struct {
 	SessionID string `json:"sessionId" doc:"Which session."`
-	Closed    bool   `json:"closed" doc:"True: nothing of it is left."`
+	Closed    bool   `json:"closed" doc:"True: it takes no more commands, and what ran in it has ended."`
 }
 
 type executeResult struct {

@@ -59,6 +59,7 @@ type createParams struct {
 	CPUs        float64           `json:"cpuLimit" takes:"default=1" doc:"Processor time for all of them, in cores."`
 	Pids        int64             `json:"pidsLimit" takes:"min=1,max=4194304,default=256" doc:"Processes and threads of all of them."`
 	Env         map[string]string `json:"env" doc:"Added to the environment of every program."`
+	Timings     bool              `json:"timings" takes:"default=false" doc:"Asks what making the session took."`
 	ignoredParams
 }
 
@@ -82,7 +83,11 @@ func (s *Server) sessionCreate(ctx context.Context, _ *caller, p *createParams) 
 	if err != nil {
 		return createResult{}, err
 	}
-	return newCreateResult(info), nil
+	result := newCreateResult(info)
+	if p.Timings {
+		result.Timings = newTimingsResult(info.Timings)
+	}
+	return result, nil
 }
 
 // sessionParams name a session.

@@ -27,7 +27,7 @@ func helperSession(t *testing.T, change func(*Options), serve serveFiles) *sessi
 		change(&opts)
 	}
 	opts = opts.withDefaults()
-	s := &session{opts: &opts, closing: make(chan struct{}), container: &filesContainer{serve: serve}}
+	s := &session{opts: &opts, closing: make(chan struct{}), body: body{container: &filesContainer{serve: serve}}}
 	t.Cleanup(func() {
 		if err := s.files.stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("stop file helper: %v", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -19,15 +18,15 @@ import (
 	"codebeaker/session/output"
 )
 
-// Labels of a session's container: all that is recorded of a session.
+// Labels of a container: all that is recorded of a session. One that is in the
+// pool has a language alone, and one that is claimed has all of them.
 const (
 	labelSession  = "org.codebeaker.session"
 	labelLanguage = "org.codebeaker.language"
 	labelCreated  = "org.codebeaker.created"
+	labelIdle     = "org.codebeaker.idle-timeout"
+	labelLifetime = "org.codebeaker.max-lifetime"
 )
-
-// removeTimeout bounds one try to remove what a session had.
-const removeTimeout = 60 * time.Second
 
 // Options say what a Manager works with. Zero values ask for the defaults.
 type Options struct {
@@ -40,8 +39,13 @@ type Options struct {
 	// Observer is told what happens; nobody is where it is nil.
 	Observer Observer
 
-	// MaxSessions bounds the sessions at one time; 256.
+	// Pool says what is kept ready; nothing where it is zero.
+	Pool PoolOptions
+	// MaxSessions bounds the sessions at one time, without those that were
+	// closed and are being removed; 256.
 	MaxSessions int
+	// MaxRemoving bounds these; 64. A session that closes beyond waits.
+	MaxRemoving int
 	// IdleTimeout is a session's that asked for none; 30 minutes.
 	IdleTimeout time.Duration
 	// MaxLifetime is a session's that asked for none; 120 minutes.
@@ -90,6 +94,8 @@ func (o Options) withDefaults() Options {
 	def(&o.ExecTimeout, 5*time.Minute)
 	def(&o.FileTimeout, time.Minute)
 	o.Limits = o.Limits.or(Limits{MemoryBytes: 512 << 20, CPUs: 1, Pids: 256})
+	o.Limits.MemoryBytes &^= 4095 // the kernel counts in pages
+	o.Pool = o.Pool.withDefaults()
 	o.MaxLimits = o.MaxLimits.or(Limits{MemoryBytes: 64 << 30, CPUs: 256, Pids: 32768})
 	if o.Catalogue == nil {
 		o.Catalogue = images.NewCatalogue()
@@ -100,6 +106,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	number(&o.MaxSessions, 256)
+	number(&o.MaxRemoving, 64)
 	number(&o.MaxOutputBytes, 1<<20)
 	number(&o.MaxKept, 1024)
 	number(&o.MaxKeptBytes, 64<<20)
@@ -125,9 +132,12 @@ type Manager struct {
 	opts       Options
 	ids        runtime.IDPool
 	executions *registry
+	pool       *pool
+	removal    removal
 
 	mu sync.Mutex
-	// sessions has those that are being created, too.
+	// sessions has those that are being created, too, and not those that ended
+	// and are being removed.
 	sessions map[string]*session
 	gone     gone
 	// queued counts executions that wait for a session of their own.
@@ -139,12 +149,16 @@ type Manager struct {
 
 	// work counts everything under way, so that Shutdown can wait for it.
 	work sync.WaitGroup
+	// watchers are the goroutines that remove sessions in the end.
+	watchers sync.WaitGroup
 }
 
 // New returns a Manager without sessions. Recover belongs before its use.
 func New(opts Options) *Manager {
 	m := &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}}
 	m.executions = newRegistry(&m.opts)
+	m.removal = newRemoval(m.opts.MaxRemoving)
+	m.pool = newPool(m)
 	return m
 }
 
@@ -157,9 +171,9 @@ func (m *Manager) signal() {
 }
 
 // Recover removes the containers and snapshots that an earlier Manager left,
-// and says how many sessions those were.
+// sessions and members of its pool, and says how many those were.
 func (m *Manager) Recover(ctx context.Context) (int, error) {
-	ids, err := m.opts.Containers.Leftovers(ctx, labelSession)
+	ids, err := m.opts.Containers.Leftovers(ctx, labelLanguage)
 	if err != nil {
 		return 0, err
 	}
@@ -175,141 +189,15 @@ func (m *Manager) Recover(ctx context.Context) (int, error) {
 	return len(ids), errors.Join(errs...)
 }
 
-// Create starts a session and returns when it takes commands. Errors are
-// *InvalidError, *LimitError, ErrLanguage, ErrShutdown or the host's.
-func (m *Manager) Create(ctx context.Context, req CreateRequest) (Info, error) {
-	s, err := m.newSession(req)
-	if err != nil {
-		return Info{}, err
-	}
-	if err := m.reserve(s); err != nil {
-		return Info{}, err
-	}
-	if err := m.create(ctx, s); err != nil {
-		return Info{}, err
-	}
-	return s.info(), nil
-}
-
-// create makes what a session is that has a place.
-func (m *Manager) create(ctx context.Context, s *session) error {
-	defer m.work.Done()
-	defer close(s.ready)
-	took, err := m.start(ctx, s)
-	if err != nil {
-		m.drop(s)
-		return err
-	}
-	m.mu.Lock()
-	down := m.shutdown
-	if !down {
-		s.watching.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
-	}
-	m.mu.Unlock()
-	if down {
-		m.remove(context.WithoutCancel(ctx), s)
-		m.drop(s)
-		return ErrShutdown
-	}
-	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "ms", took.Milliseconds())
-	m.opts.Observer.SessionCreated(s.language, false, Timings{Total: took})
-	return nil
-}
-
-// reserve gives a session its place, and counts its creation as work.
-func (m *Manager) reserve(s *session) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.shutdown {
-		return ErrShutdown
-	}
-	if len(m.sessions) >= m.opts.MaxSessions {
-		return &LimitError{Limit: fmt.Sprintf("%d sessions at one time; close one first", m.opts.MaxSessions), RetryAfter: time.Second}
-	}
-	m.sessions[s.id] = s
-	m.work.Add(1)
-	return nil
-}
-
-// newSession checks a request and returns the session that it asks for, of
-// which nothing exists yet.
-func (m *Manager) newSession(req CreateRequest) (*session, error) {
-	lang, ok := m.opts.Catalogue.Lookup(req.Language)
-	if !ok {
-		return nil, fmt.Errorf("language %q is unknown, this server has %s: %w",
-			req.Language, strings.Join(m.opts.Catalogue.Names(), ", "), ErrLanguage)
-	}
-	s := &session{
-		id:          newID(),
-		containerID: "cb-" + newID(),
-		language:    lang.Name,
-		opts:        &m.opts,
-		created:     time.Now(),
-		ready:       make(chan struct{}),
-		closing:     make(chan struct{}),
-		ended:       make(chan struct{}),
-		removed:     make(chan struct{}),
-		state:       StateCreating,
-		env:         maps.Clone(req.Env),
-	}
-	s.lastActivity = s.created
-	s.limits = req.Limits.or(m.opts.Limits)
-	s.limits.MemoryBytes &^= 4095 // the kernel counts in pages
-	s.idleTimeout, s.maxLifetime = m.opts.IdleTimeout, m.opts.MaxLifetime
-	if req.IdleTimeout != 0 {
-		s.idleTimeout = req.IdleTimeout
-	}
-	if req.MaxLifetime != 0 {
-		s.maxLifetime = req.MaxLifetime
-	}
-	return s, validate(s, m.opts.MaxLimits)
-}
-
-// start makes what the session is. What a failed start made is removed.
-func (m *Manager) start(ctx context.Context, s *session) (took time.Duration, retErr error) {
-	started := time.Now()
-	image, err := m.opts.Images.Resolve(ctx, s.language)
-	if errdefs.IsNotFound(err) {
-		return 0, fmt.Errorf("%w: %w", err, ErrLanguage)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if s.ids, err = m.ids.Take(); err != nil {
-		return 0, &LimitError{Limit: err.Error()}
-	}
-	defer func() {
-		if retErr != nil {
-			m.remove(context.WithoutCancel(ctx), s)
-		}
-	}()
-	if err := m.opts.Snapshots.Prepare(ctx, s.containerID, image.ChainID, s.ids.HostID, s.ids.Size); err != nil {
-		return 0, err
-	}
-	s.env = environment(image.Env, s.env)
-	s.container, err = m.opts.Containers.Create(ctx, runtime.ContainerOptions{
-		ID: s.containerID,
-		Labels: map[string]string{
-			labelSession: s.id, labelLanguage: s.language, labelCreated: s.created.UTC().Format(time.RFC3339Nano),
-		},
-		Image: image.Name, Snapshot: s.containerID, IDs: s.ids,
-		Limits: runtime.Limits(s.limits),
-	})
-	if err != nil {
-		return 0, err
-	}
-	s.open(Limits(s.container.Limits()))
-	return time.Since(started), nil
-}
-
 // Stats counts sessions and what waits.
 func (m *Manager) Stats() Stats {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	stats := Stats{Sessions: map[State]int{}, Queued: m.queued}
+	stats := Stats{Sessions: map[State]int{}, Queued: m.queued, Removing: len(m.removal.places)}
 	for _, s := range m.sessions {
 		stats.Sessions[s.info().State]++
 	}
+	m.mu.Unlock()
+	stats.Pool = m.pool.stats()
 	return stats
 }
 
@@ -424,8 +312,10 @@ func (m *Manager) Languages(ctx context.Context) ([]Language, error) {
 	return languages, nil
 }
 
-// Close ends a session with all that runs in it and returns when nothing of it
-// is left, or with the error of ctx, and then goes on behind.
+// Close ends a session with all that runs in it and returns when that has ended
+// and its executions are done. What the session was made of is removed behind;
+// Close waits for that only where too much is to be removed already. It returns
+// early with the error of ctx, and the session closes all the same.
 func (m *Manager) Close(ctx context.Context, id string) error {
 	s, err := m.find(ctx, id)
 	if err != nil {
@@ -434,7 +324,12 @@ func (m *Manager) Close(ctx context.Context, id string) error {
 	if !s.beginClose(ReasonClosed) {
 		return ErrClosed
 	}
-	return s.waitRemoved(ctx)
+	select {
+	case <-s.answered:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Closed waits until a session closes and everything that ran in it has ended,
@@ -468,6 +363,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	m.shutdown = true
 	m.signal()
 	m.mu.Unlock()
+	m.pool.shut()
 	drained := make(chan struct{})
 	go func() {
 		m.work.Wait()
@@ -485,8 +381,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		s.beginClose(ReasonShutdown)
 	}
 	<-drained // killed programs end, and what was under way with them
-	for _, s := range all {
-		s.watching.Wait()
-	}
+	m.watchers.Wait()
+	m.pool.wait()
 	return nil
 }

@@ -105,6 +105,7 @@ func TestContainerGoesBeforeItsSnapshot(t *testing.T) {
 		if err := m.Close(t.Context(), info.ID); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		if want := []string{"delete container", "remove snapshot"}; !slices.Equal(host.Calls(), want) {
 			t.Errorf("calls %q; want %q", host.Calls(), want)
 		}
@@ -320,6 +321,9 @@ func TestRemovalIsTriedAgain(t *testing.T) {
 		info := create(t, m, session.CreateRequest{})
 		host.FailDeletes(errors.New("busy"), errors.New("busy"))
 		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Shutdown(t.Context()); err != nil { // which waits for it
 			t.Fatal(err)
 		}
 		if n := host.Left(); n != 0 {

@@ -33,6 +33,8 @@ type Containers interface {
 // Container is one sandbox.
 type Container interface {
 	Limits() runtime.Limits
+	// Claim changes limits and adds labels, on the disk when it returns.
+	Claim(ctx context.Context, opts runtime.ClaimOptions) error
 	Exec(ctx context.Context, opts runtime.ExecOptions) (Process, error)
 	ServeFiles(ctx context.Context, id string) (Process, error)
 	// Wait returns when everything in the container has ended.

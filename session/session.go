@@ -32,26 +32,21 @@ const (
 // session is one sandbox. What stands above mu does not change once it is ready,
 // and but for its id and times is not looked at before.
 type session struct {
-	id          string
-	containerID string
-	language    string
+	id string
+	// body is set under mu when the session is made, but for its language.
+	body
 	opts        *Options
 	created     time.Time
 	idleTimeout time.Duration
 	maxLifetime time.Duration
-	ids         runtime.IDRange
-	container   Container
 	// env is the environment of every program: the image's, ours, the
 	// session's.
 	env map[string]string
 
 	// ready is closed when the session takes commands, or never will. closing is
 	// closed when it takes no more, ended when those that it took have ended,
-	// and removed when nothing of it is left.
-	ready, closing, ended, removed chan struct{}
-	endedOnce                      sync.Once
-	// watching is the goroutine that removes the session in the end.
-	watching sync.WaitGroup
+	// and answered when its removal has a place and Close may say so.
+	ready, closing, ended, answered chan struct{}
 	// commands counts those that were admitted and not answered yet.
 	commands sync.WaitGroup
 	// lingering counts goroutines that wait for what programs left behind.
@@ -67,17 +62,18 @@ type session struct {
 	executions   int
 	execs        int // ids given to containerd
 	reason       Reason
-	removeErr    error
+	timings      Timings
 	// closedAt is when it began to close, endedAt when what ran in it had ended.
 	closedAt, endedAt time.Time
 }
 
-// open lets a session that was created take commands, with the limits that are
-// in force.
-func (s *session) open(limits Limits) {
+// open gives a session its body and lets it take commands.
+func (s *session) open(b body, t Timings) {
+	env := environment(b.image.Env, s.env)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.limits = limits
+	s.body, s.env, s.timings = b, env, t
+	s.limits = Limits(b.container.Limits()) // those in force
 	if s.state == StateCreating {
 		s.state = StateActive
 	}
@@ -136,17 +132,6 @@ func (s *session) beginClose(why Reason) bool {
 	return true
 }
 
-func (s *session) waitRemoved(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.removed:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.removeErr
-	}
-}
-
 // expiry says why the session has expired, or when it may next.
 func (s *session) expiry(now time.Time) (Reason, time.Duration) {
 	s.mu.Lock()
@@ -171,7 +156,7 @@ func (s *session) info() Info {
 	return Info{
 		ID: s.id, ContainerID: s.containerID, Language: s.language, CreatedAt: s.created,
 		LastActivity: s.lastActivity, State: s.state, ExecutionCount: s.executions,
-		IdleTimeout: s.idleTimeout, MaxLifetime: s.maxLifetime, Limits: s.limits,
+		IdleTimeout: s.idleTimeout, MaxLifetime: s.maxLifetime, Limits: s.limits, Timings: s.timings,
 	}
 }
 
@@ -206,8 +191,7 @@ func (m *Manager) watch(ctx context.Context, s *session) {
 			}
 		}
 	}
-	m.remove(ctx, s)
-	m.drop(s)
+	m.end(ctx, s)
 }
 
 // end says that all that ran in the session has ended.
@@ -216,67 +200,6 @@ func (s *session) end() {
 	s.endedAt = time.Now()
 	s.mu.Unlock()
 	close(s.ended)
-}
-
-// drop forgets a session of which nothing is left.
-func (m *Manager) drop(s *session) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.sessions, s.id)
-	s.mu.Lock()
-	if s.reason != "" { // else it never was
-		m.gone.add(s.id, s.reason)
-	}
-	s.mu.Unlock()
-	m.signal()
-}
-
-// remove ends what runs in a session and removes everything of it, and tries
-// again where that fails. An id range whose container may still be there is not
-// handed out again.
-func (m *Manager) remove(ctx context.Context, s *session) {
-	started := time.Now()
-	err := m.tryRemove(ctx, s)
-	for pause := 100 * time.Millisecond; err != nil && pause < 10*time.Second; pause *= 5 {
-		m.opts.Log.WarnContext(ctx, "remove session: trying again", "container", s.containerID, "error", err)
-		retry := time.NewTimer(pause)
-		<-retry.C
-		err = m.tryRemove(ctx, s)
-	}
-	if err != nil {
-		m.opts.Log.ErrorContext(ctx, "remove session: something is left until the next start", "container", s.containerID, "error", err)
-	} else {
-		m.ids.Return(s.ids)
-		m.opts.Log.InfoContext(ctx, "session removed", "container", s.containerID, "reason", s.reason, "ms", time.Since(started).Milliseconds())
-	}
-	s.mu.Lock()
-	s.state, s.removeErr = StateClosed, err
-	why, answered, gone := s.reason, s.endedAt.Sub(s.closedAt), time.Since(s.closedAt)
-	s.mu.Unlock()
-	if why != "" && err == nil { // else it never was, or still is
-		m.opts.Observer.SessionClosed(s.language, why, answered, gone)
-	}
-	close(s.removed)
-}
-
-func (m *Manager) tryRemove(ctx context.Context, s *session) error {
-	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
-	defer cancel()
-	if s.container != nil {
-		if err := s.container.Kill(); err != nil {
-			return err
-		}
-		if err := s.files.stop(ctx); err != nil {
-			m.opts.Log.WarnContext(ctx, "stop file helper", "container", s.containerID, "error", err)
-		}
-		s.commands.Wait()
-	}
-	s.endedOnce.Do(s.end)
-	s.lingering.Wait()
-	if err := m.opts.Containers.Delete(ctx, s.containerID); err != nil {
-		return err
-	}
-	return m.opts.Snapshots.Remove(ctx, s.containerID)
 }
 
 // or returns l with the values of def where it has none.

@@ -58,6 +58,8 @@ type Info struct {
 	MaxLifetime    time.Duration
 	// Limits are those in force, as read back from the kernel.
 	Limits Limits
+	// Timings say what creating it took.
+	Timings Timings
 }
 
 // EndReason says how an execution ended, as it was seen. The texts are those

@@ -16,6 +16,7 @@ import (
 
 	"codebeaker/images"
 	"codebeaker/runtime/engine"
+	"codebeaker/session"
 )
 
 // envPrefix begins the name of every variable that stands for an option.
@@ -24,7 +25,7 @@ const envPrefix = "CODEBEAKER_"
 // config is what the options say. An option's name is its flag; with the
 // prefix, in capitals and with underscores, its environment variable; and with
 // underscores its key in the configuration file. A flag wins over the
-// environment, and that over the file. Only the file has tables.
+// environment, and that over the file. Only the file has tables, but for one that is a list of numbers in the others.
 type config struct {
 	// Of every command that touches the host.
 	Root       string `toml:"root"`
@@ -52,6 +53,14 @@ type config struct {
 	Listen       string        `toml:"listen"`
 	AllowOrigins []string      `toml:"allow_origin"`
 	DrainTimeout time.Duration `toml:"drain_timeout"`
+
+	// Of serve's warm pool.
+	Pool          int           `toml:"pool"`
+	PoolMin       int           `toml:"pool_min"`
+	PoolLanguages counts        `toml:"pool_languages"`
+	PoolMemoryMB  int64         `toml:"pool_memory_mb"`
+	PoolWindow    time.Duration `toml:"pool_window"`
+	PoolKeep      time.Duration `toml:"pool_keep"`
 
 	// Of the file alone.
 	Languages  map[string]languageConfig `toml:"languages"`
@@ -90,6 +99,17 @@ func (c *config) bindServe(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", defaultListen, "`address` to serve on; anyone who can connect to it can run programs")
 	f.StringSliceVar(&c.AllowOrigins, "allow-origin", nil, "`origin` from which browsers may connect, such as https://app.example.com; * for all")
 	f.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long running commands may take to end at shutdown")
+	c.bindPool(f)
+}
+
+// bindPool adds the options of the server's warm pool.
+func (c *config) bindPool(f *pflag.FlagSet) {
+	f.IntVar(&c.Pool, "pool", 16, "most containers that are kept ready, of all languages together, so that sessions need not wait for their start; 0 for none")
+	f.IntVar(&c.PoolMin, "pool-min", 1, "containers that are kept ready for a language that was used within --pool-keep; with more sessions at one time, more are")
+	f.Var(&c.PoolLanguages, "pool-languages", "`containers` that are kept ready from the start on, and no others, of a language: python=4,go=0")
+	f.Int64Var(&c.PoolMemoryMB, "pool-memory-mb", 512, "`MiB` that containers kept ready may take, each counted as 16")
+	f.DurationVar(&c.PoolWindow, "pool-window", 10*time.Minute, "for how long the creates of a burst are expected again")
+	f.DurationVar(&c.PoolKeep, "pool-keep", time.Hour, "how long after its last use a language still has --pool-min")
 }
 
 // load completes the options that cmd's flags do not set from the environment
@@ -187,6 +207,14 @@ func (c *config) check() error {
 	if c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
 		return errors.New("--exec-timeout, --drain-timeout and --keep-executions take durations above 0")
 	}
+	if c.Pool < 0 || c.PoolMin < 0 || c.PoolMemoryMB < 0 || c.PoolWindow < 0 || c.PoolKeep < 0 {
+		return errors.New("--pool, --pool-min, --pool-memory-mb, --pool-window and --pool-keep take what is not negative")
+	}
+	for language, n := range c.PoolLanguages {
+		if _, ok := c.catalogue.Lookup(language); !ok || n < 0 {
+			return fmt.Errorf("--pool-languages %s=%d: takes languages, each with a number from 0 on", language, n)
+		}
+	}
 	const mostMB = 1 << 30
 	for name, mb := range map[string]int64{"output-file-mb": c.OutputFileMB, "output-total-mb": c.OutputTotalMB, "output-limit-mb": c.OutputLimitMB} {
 		if mb < 0 || mb > mostMB {
@@ -195,6 +223,24 @@ func (c *config) check() error {
 	}
 	_, err := c.logger(nil)
 	return err
+}
+
+// pool returns what the pool is to keep. Names of languages are the
+// catalogue's.
+func (c *config) pool() session.PoolOptions {
+	o := session.PoolOptions{
+		Size: c.Pool, Min: c.PoolMin, Languages: map[string]int{},
+		MemoryBytes: c.PoolMemoryMB << 20, Window: c.PoolWindow, Keep: c.PoolKeep,
+	}
+	for name, n := range c.PoolLanguages {
+		if lang, ok := c.catalogue.Lookup(name); ok {
+			o.Languages[lang.Name] = n
+		}
+	}
+	if c.PoolMemoryMB == 0 {
+		o.Size = 0
+	}
+	return o
 }
 
 // logger returns the log that the options ask for.

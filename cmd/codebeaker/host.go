@@ -153,6 +153,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 		Containers:      session.ContainersOf(h.containers),
 		Log:             log,
 		MaxSessions:     cfg.MaxSessions,
+		Pool:            cfg.pool(),
 		ExecTimeout:     cfg.ExecTimeout,
 		Spill:           spill,
 		MaxPrintedBytes: cfg.OutputLimitMB << 20,
@@ -163,7 +164,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 		return nil, fmt.Errorf("remove what an earlier server left: %w", err)
 	}
 	if left > 0 {
-		log.WarnContext(ctx, "removed sessions that an earlier server left", "sessions", left)
+		log.WarnContext(ctx, "removed sessions and members of the pool that an earlier server left", "containers", left)
 	}
 	return manager, nil
 }

@@ -116,6 +116,7 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 	if s.sessions, err = s.host.newManager(ctx, cfg, log); err != nil {
 		return nil, err
 	}
+	s.sessions.StartPool(ctx)
 	s.rpc = rpc.New(rpc.Options{
 		Sessions:       s.sessions,
 		Commands:       s.sessions,

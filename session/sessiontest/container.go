@@ -3,6 +3,7 @@ package sessiontest
 import (
 	"context"
 	"io"
+	"maps"
 	"sync"
 	"syscall"
 
@@ -45,7 +46,36 @@ func (c *Container) CountOOMKills(n uint64) {
 }
 
 // Limits implements session.Container.
-func (c *Container) Limits() runtime.Limits { return c.opts.Limits }
+func (c *Container) Limits() runtime.Limits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opts.Limits
+}
+
+// Labels returns what is recorded of the container.
+func (c *Container) Labels() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.opts.Labels)
+}
+
+// Claim implements session.Container.
+func (c *Container) Claim(_ context.Context, opts runtime.ClaimOptions) error {
+	select {
+	case <-c.ended:
+		return errdefs.ErrUnavailable
+	default:
+	}
+	if err := c.host.claimErr(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opts.Limits = opts.Limits
+	c.opts.Labels = maps.Clone(c.opts.Labels)
+	maps.Copy(c.opts.Labels, opts.Labels)
+	return nil
+}
 
 // Exec implements session.Container. A name that no program has prints so and
 // exits with 127.

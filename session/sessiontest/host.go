@@ -26,13 +26,16 @@ type Host struct {
 	containers map[string]*Container
 	calls      []string
 	createErr  error
-	deleteErrs []error // one for each call, then none
+	claimErrs  []error // one for each call, then none
+	deleteErrs []error // likewise
 	creating   chan struct{}
+	deleting   chan struct{}
+	chain      string // of the image; empty for no image
 }
 
 // NewHost returns a host with nothing on it.
 func NewHost() *Host {
-	return &Host{snapshots: map[string]string{}, containers: map[string]*Container{}}
+	return &Host{snapshots: map[string]string{}, containers: map[string]*Container{}, chain: "chain"}
 }
 
 // Manager returns a manager on the host, with options that change has had a
@@ -59,6 +62,40 @@ func (h *Host) HoldCreates() (release func()) {
 	held := make(chan struct{})
 	h.creating = held
 	return func() { close(held) }
+}
+
+// HoldDeletes has the deletion of containers wait until release is called.
+func (h *Host) HoldDeletes() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.deleting = held
+	return func() { close(held) }
+}
+
+// FailClaims has the next claims of containers fail, one with each error.
+func (h *Host) FailClaims(errs ...error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.claimErrs = errs
+}
+
+func (h *Host) claimErr() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.claimErrs) == 0 {
+		return nil
+	}
+	err := h.claimErrs[0]
+	h.claimErrs = h.claimErrs[1:]
+	return err
+}
+
+// SetImage changes the chain id of the image; an empty one is no image.
+func (h *Host) SetImage(chain string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.chain = chain
 }
 
 // FailDeletes has the next deletions of containers fail, one with each error.
@@ -103,10 +140,12 @@ func (h *Host) Leave(id string) {
 
 // Resolve implements session.Images.
 func (h *Host) Resolve(_ context.Context, language string) (images.Image, error) {
-	if language != "python" {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if language != "python" || h.chain == "" {
 		return images.Image{}, errdefs.ErrNotFound
 	}
-	return images.Image{Name: "image", Version: "3.13", ChainID: "chain", Env: []string{"PATH=/image", "A=image"}}, nil
+	return images.Image{Name: "image", Version: "3.13", ChainID: h.chain, Env: []string{"PATH=/image", "A=image"}}, nil
 }
 
 // Create implements session.Containers.
@@ -130,7 +169,17 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 }
 
 // Delete implements session.Containers.
-func (h *Host) Delete(_ context.Context, id string) error {
+func (h *Host) Delete(ctx context.Context, id string) error {
+	h.mu.Lock()
+	held := h.deleting
+	h.mu.Unlock()
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, "delete container")

@@ -1,0 +1,212 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+const (
+	// poolTick is how often the pool looks at the time and at the images.
+	poolTick = 10 * time.Second
+	// longestPause is the longest that a refill which failed is not tried again.
+	longestPause = 5 * time.Minute
+)
+
+// run keeps the pool as it should be until it is shut, and then removes what
+// is in it.
+func (p *pool) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // nobody watches members any more
+	tick := time.NewTicker(poolTick)
+	defer tick.Stop()
+	for {
+		p.tend(ctx)
+		select {
+		case <-p.stopped:
+			for _, mem := range p.empty() {
+				p.discard(context.WithoutCancel(ctx), mem)
+			}
+			return
+		case <-p.kicked:
+		case <-tick.C:
+			p.seeImages(ctx)
+		}
+	}
+}
+
+// tend removes members that are too many and starts those that are missing.
+func (p *pool) tend(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.open {
+		return
+	}
+	now := time.Now()
+	targets := p.targets(now)
+	for language, sh := range p.shelves {
+		var surplus []*member
+		sh.ready = slices.DeleteFunc(sh.ready, func(mem *member) bool {
+			if obsolete := identity(mem.image) != sh.image; !obsolete {
+				return false
+			}
+			surplus = append(surplus, mem)
+			return true
+		})
+		for len(sh.ready) > 0 && len(sh.ready)+sh.starting > targets[language] {
+			surplus = append(surplus, sh.ready[0])
+			sh.ready = sh.ready[1:]
+		}
+		for _, mem := range surplus {
+			p.discard(ctx, mem)
+		}
+	}
+	for {
+		language := p.neediest(targets, now)
+		if language == "" || p.starting >= p.mayStart() {
+			return
+		}
+		p.starting++
+		p.shelves[language].starting++
+		p.work.Go(func() { p.refill(ctx, language) })
+	}
+}
+
+// mayStart is how many members may be starting. The caller holds mu.
+func (p *pool) mayStart() int {
+	if p.cold > 0 {
+		return 1
+	}
+	return p.opts.Refills
+}
+
+// neediest returns the language that lacks the most members, or none. The
+// caller holds mu.
+func (p *pool) neediest(targets map[string]int, now time.Time) string {
+	neediest, most := "", 0
+	for language, sh := range p.shelves {
+		lacks := targets[language] - len(sh.ready) - sh.starting
+		if lacks > most && !now.Before(sh.retryAt) {
+			neediest, most = language, lacks
+		}
+	}
+	return neediest
+}
+
+// refill starts a member.
+func (p *pool) refill(ctx context.Context, language string) {
+	mem, err := p.startMember(ctx, language)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.kick()
+	p.starting--
+	sh := p.shelves[language]
+	sh.starting--
+	if err != nil {
+		if p.open {
+			sh.retryAt = time.Now().Add(min(poolTick<<min(sh.failures, 10), longestPause))
+			sh.failures++
+			level := slog.LevelWarn
+			if errors.Is(err, ErrLanguage) {
+				level = slog.LevelDebug // its image was removed, which is no fault
+			}
+			p.m.opts.Log.Log(ctx, level, "start a member of the pool", "language", language, "error", err, "retry", sh.retryAt)
+		}
+		return
+	}
+	if sh.image == "" { // else a create may have seen a newer one meanwhile
+		sh.see(mem.image)
+	}
+	sh.failures = 0
+	if !p.open {
+		p.discard(context.WithoutCancel(ctx), mem)
+		return
+	}
+	sh.ready = append(sh.ready, mem)
+	watching, leave := context.WithCancel(ctx)
+	mem.leave = leave
+	p.work.Go(func() {
+		defer leave()
+		if mem.container.Wait(watching) == nil {
+			p.lost(ctx, mem)
+		}
+	})
+}
+
+// startMember makes a container that belongs to nobody.
+func (p *pool) startMember(ctx context.Context, language string) (*member, error) {
+	c := newClock()
+	image, err := p.m.resolve(ctx, language)
+	if err != nil {
+		return nil, err
+	}
+	mem := &member{body: body{containerID: "cb-" + newID(), language: language, image: image}}
+	// One that has begun is finished and then removed where the pool is shut.
+	if err := p.m.build(context.WithoutCancel(ctx), &mem.body, p.m.opts.Limits, map[string]string{labelLanguage: language}, c); err != nil {
+		return nil, err
+	}
+	p.m.opts.Log.DebugContext(ctx, "member of the pool ready", "container", mem.containerID, "language", language, "ms", time.Since(c.started).Milliseconds())
+	return mem, nil
+}
+
+// lost removes a member whose container ended, where nobody has claimed it.
+func (p *pool) lost(ctx context.Context, mem *member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sh := p.shelves[mem.language]
+	i := slices.Index(sh.ready, mem)
+	if i < 0 {
+		return
+	}
+	sh.ready = slices.Delete(sh.ready, i, i+1)
+	p.m.opts.Log.WarnContext(ctx, "a member of the pool ended by itself", "container", mem.containerID, "language", mem.language)
+	p.discard(ctx, mem)
+	p.kick()
+}
+
+// empty takes all members.
+func (p *pool) empty() []*member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []*member
+	for _, sh := range p.shelves {
+		all = append(all, sh.ready...)
+		sh.ready = nil
+	}
+	return all
+}
+
+// discard removes a member that is on no shelf any more, behind the caller.
+func (p *pool) discard(ctx context.Context, mem *member) {
+	if mem.leave != nil {
+		mem.leave()
+	}
+	p.work.Go(func() { p.m.removeBody(context.WithoutCancel(ctx), &mem.body) })
+}
+
+// seeImages notes where a language with members has another image by now, or
+// none.
+func (p *pool) seeImages(ctx context.Context) {
+	p.mu.Lock()
+	var languages []string
+	for language, sh := range p.shelves {
+		if len(sh.ready) > 0 {
+			languages = append(languages, language)
+		}
+	}
+	p.mu.Unlock()
+	for _, language := range languages {
+		image, err := p.m.opts.Images.Resolve(ctx, language)
+		if err != nil && !errdefs.IsNotFound(err) {
+			p.m.opts.Log.WarnContext(ctx, "look for another image", "language", language, "error", err)
+			continue
+		}
+		p.mu.Lock()
+		p.shelves[language].see(image) // of which nothing has none
+		p.mu.Unlock()
+	}
+}
