@@ -36,7 +36,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build test-binary deps deps-test deps-vm run test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
+.PHONY: build test-binary deps deps-test deps-vm run test test-vm vet vet-vagrant race fuzz docs lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -94,6 +94,10 @@ race:
 
 fuzz:
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz.sh
+
+# What documents take from the code.
+docs:
+	@$(GO) test -count=1 -run 'TestDocument(IsThatOfTheCode|ListsAllMetrics)$$' ./rpc ./cmd/codebeaker/internal/metrics -update
 
 lint:
 	@$(LINT) run

@@ -192,7 +192,7 @@ func (m *Manager) Recover(ctx context.Context) (int, error) {
 // Stats counts sessions and what waits.
 func (m *Manager) Stats() Stats {
 	m.mu.Lock()
-	stats := Stats{Sessions: map[State]int{}, Queued: m.queued, Removing: len(m.removal.places)}
+	stats := Stats{Sessions: map[State]int{}, MaxSessions: m.opts.MaxSessions, Queued: m.queued, Removing: len(m.removal.places)}
 	for _, s := range m.sessions {
 		stats.Sessions[s.info().State]++
 	}
