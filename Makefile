@@ -36,7 +36,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build test-binary deps deps-test deps-vm run test test-vm vet vet-vagrant race fuzz docs lint fmt clean need-root
+.PHONY: build test-binary deps deps-test deps-vm run docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -76,6 +76,11 @@ test: deps-test build vet
 test-vm: need-root deps-vm build test-binary
 	@GO='$(GO)' DEBIAN='$(DEBIAN)' VM_ACCEL='$(VM_ACCEL)' exec test/vm/run.sh $(VM_ARGS)
 
+# What rpc.discover answers, for those who have no server, and the table of the
+# metrics. A test fails where one was not written anew.
+docs:
+	@$(GO) test -count=1 ./rpc ./cmd/codebeaker/internal/metrics -run '^TestDocument(IsThatOfTheCode|ListsAllMetrics)$$' -update
+
 vet: vet-vagrant
 	@unformatted=$$("$$($(GO) env GOROOT)"/bin/gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "make vet: not formatted, run make fmt:" $$unformatted >&2; exit 1; \
@@ -94,10 +99,6 @@ race:
 
 fuzz:
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' test/fuzz.sh
-
-# What documents take from the code.
-docs:
-	@$(GO) test -count=1 -run 'TestDocument(IsThatOfTheCode|ListsAllMetrics)$$' ./rpc ./cmd/codebeaker/internal/metrics -update
 
 lint:
 	@$(LINT) run

@@ -4,78 +4,167 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
 	"strings"
+	"sync"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/leases"
-	"github.com/containerd/containerd/v2/pkg/archive/compression"
-	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/platforms"
-	digest "github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Build makes a language's image from Debian packages. It takes root, and
 // about a minute. The same recipe and the same packages in the mirror make an
 // image of the same digest, on any host, with the same release of CodeBeaker,
-// as that decides how the layer is compressed.
+// as that decides how the layers are compressed.
 //
 // It fails with ErrNotImplemented where the language has no recipe.
-func (s *Store) Build(ctx context.Context, language string, progress Progress) (_ Image, retErr error) {
-	ctx = s.context(ctx)
-	lang, err := s.lookup(language)
+func (s *Store) Build(ctx context.Context, language string, progress Progress) (Image, error) {
+	built, err := s.BuildAll(ctx, []string{language}, func(string) Progress { return progress })
 	if err != nil {
-		return Image{}, fmt.Errorf("build image: %w", err)
+		return Image{}, err
 	}
-	if !lang.Buildable() {
-		return Image{}, fmt.Errorf("build image of %s: this release can build %s; run: codebeaker images %s: %w",
-			lang.Name, s.buildable(), howToGet(lang), errdefs.ErrNotImplemented)
+	return built[0], nil
+}
+
+// BuildAll makes the images of languages as Build does, twice as many at one
+// time as the host has processors, as each waits for the network and the disk
+// as well, and what they have in common once. progress returns
+// what receives the events of a language, and of the common part for "".
+//
+// Where some builds fail, the images of the others are made all the same, and
+// returned in the order of their languages. The error joins those of the
+// languages, each of which names its own.
+func (s *Store) BuildAll(ctx context.Context, languages []string, progress func(language string) Progress) ([]Image, error) {
+	ctx = s.context(ctx)
+	langs := make([]Language, 0, len(languages))
+	names := make([]string, 0, len(languages))
+	for _, name := range languages {
+		lang, err := s.lookup(name)
+		if err != nil {
+			return nil, fmt.Errorf("build image: %w", err)
+		}
+		if !lang.Buildable() {
+			return nil, fmt.Errorf("build image of %s: this release can build %s; run: codebeaker images %s: %w",
+				lang.Name, s.buildable(), howToGet(lang), errdefs.ErrNotImplemented)
+		}
+		if !slices.Contains(names, lang.Name) {
+			langs, names = append(langs, lang), append(names, lang.Name)
+		}
+	}
+	if len(langs) == 0 {
+		return nil, nil
+	}
+	s.clean(ctx)
+	base, release, err := s.buildBase(ctx, &langs[0].recipe.Base, &reporter{fn: progress("")})
+	if err != nil {
+		return nil, fmt.Errorf("build image of %s: %w", strings.Join(names, ", "), err)
+	}
+	defer release()
+
+	made, errs := make([]Image, len(langs)), make([]error, len(langs))
+	var building sync.WaitGroup
+	turns := make(chan struct{}, 2*goruntime.NumCPU())
+	for i, lang := range langs {
+		report := &reporter{fn: progress(lang.Name)}
+		building.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			if made[i], errs[i] = s.buildOn(ctx, base, lang, report); errs[i] != nil {
+				errs[i] = fmt.Errorf("build image of %s: %w", lang.Name, errs[i])
+			}
+		})
+	}
+	building.Wait()
+	var built []Image
+	for i, image := range made {
+		if errs[i] == nil {
+			built = append(built, image)
+		}
+	}
+	return built, errors.Join(errs...)
+}
+
+// base is the root file system that languages' images are built from.
+type base struct {
+	path  string // of its tar stream
+	layer layer
+	tree  tree
+	from  mirrors
+}
+
+// buildBase makes it. The caller calls release when nothing is built from it
+// any more.
+func (s *Store) buildBase(ctx context.Context, r *baseRecipe, report *reporter) (_ *base, release func(), retErr error) {
+	report.report(Event{Stage: StagePackages, Message: "looking for mirrors"})
+	m, err := s.mirrors(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, dir, end, err := s.newBuild(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer func() {
 		if retErr != nil {
-			retErr = fmt.Errorf("build image of %s: %w", lang.Name, retErr)
+			end()
 		}
 	}()
+	b := &base{path: filepath.Join(dir.path, baseFile), from: m}
+	if b.layer, b.tree, err = s.buildBaseLayer(ctx, r, b, dir, report); err != nil {
+		return nil, nil, err
+	}
+	return b, end, nil
+}
+
+// buildOn makes a language's image from its base.
+func (s *Store) buildOn(ctx context.Context, b *base, lang Language, report *reporter) (Image, error) {
 	unlock, err := s.changing.lock(ctx, lang.Name)
 	if err != nil {
 		return Image{}, err
 	}
 	defer unlock()
-
-	s.clean(ctx)
-	dir, err := newBuildDir(s.opts.BuildDir)
-	if err != nil {
-		return Image{}, err
-	}
-	defer func() {
-		if err := dir.remove(); err != nil {
-			s.opts.Log.WarnContext(ctx, "a build directory was not removed; the next build tries again", "directory", dir.path, "error", err)
-		}
-	}()
-	ctx, release, err := s.lease(ctx, leases.WithID(dir.id))
+	ctx, dir, release, err := s.newBuild(ctx)
 	if err != nil {
 		return Image{}, err
 	}
 	defer release()
-
-	report := &reporter{fn: progress}
-	l, err := s.buildLayer(ctx, lang.recipe, dir, report)
+	own, version, err := s.buildLanguageLayer(ctx, lang.recipe, b, dir, report)
 	if err != nil {
 		return Image{}, err
 	}
-	manifest, err := s.writeImage(ctx, lang, l)
+	manifest, err := s.writeImage(ctx, lang, b.layer, own, version)
 	if err != nil {
 		return Image{}, err
 	}
 	return s.publish(ctx, lang, manifest, map[string]string{
 		labelSource:  "build",
-		labelVersion: l.Version,
+		labelVersion: version,
 		labelRecipe:  lang.RecipeDigest().String(),
 	}, report)
+}
+
+// newBuild makes a directory for a build, and a lease of the same name that the
+// context carries. The caller calls release at the build's end.
+func (s *Store) newBuild(ctx context.Context) (leased context.Context, dir *buildDir, release func(), err error) {
+	if dir, err = newBuildDir(s.opts.BuildDir); err != nil {
+		return nil, nil, nil, err
+	}
+	remove := func() {
+		if err := dir.remove(); err != nil {
+			s.opts.Log.WarnContext(ctx, "a build directory was not removed; the next build tries again", "directory", dir.path, "error", err)
+		}
+	}
+	leased, end, err := s.lease(ctx, leases.WithID(dir.id))
+	if err != nil {
+		remove()
+		return nil, nil, nil, err
+	}
+	return leased, dir, func() {
+		end()
+		remove()
+	}, nil
 }
 
 // buildable names the languages that Build can make.
@@ -102,158 +191,4 @@ func (s *Store) clean(ctx context.Context) {
 			s.opts.Log.WarnContext(ctx, "the lease of a killed build was not removed; it ends within a day", "lease", id, "error", err)
 		}
 	}
-}
-
-// buildLayer makes the recipe's root file system and stores it as a layer.
-func (s *Store) buildLayer(ctx context.Context, r *recipe, dir *buildDir, report *reporter) (_ layer, retErr error) {
-	report.report(Event{Stage: StagePackages, Message: "looking for mirrors"})
-	m, err := s.mirrors(ctx)
-	if err != nil {
-		return layer{}, err
-	}
-	if err := s.writeAptConfig(ctx, dir); err != nil {
-		return layer{}, err
-	}
-	if _, err := os.Stat(keyring); err != nil {
-		return layer{}, fmt.Errorf("find the keys of Debian's archive: %w; run: apt-get install debian-archive-keyring: %w", err, errdefs.ErrFailedPrecondition)
-	}
-
-	store := s.client.ContentStore()
-	ref := dir.id + "-layer"
-	w, err := content.OpenWriter(ctx, store, content.WithRef(ref), content.WithDescriptor(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd}))
-	if err != nil {
-		return layer{}, fmt.Errorf("store layer: %w", err)
-	}
-	defer func() {
-		w.Close()
-		if retErr == nil {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-		defer cancel()
-		if err := store.Abort(ctx, ref); err != nil && !errdefs.IsNotFound(err) {
-			s.opts.Log.WarnContext(ctx, "a part of a layer was left behind; containerd removes it within a day", "error", err)
-		}
-	}()
-
-	var (
-		diffID = digest.Canonical.Digester()
-		status []byte
-		size   int64
-	)
-	consume := func(rootfs io.Reader) error {
-		z, err := compression.CompressStream(w, compression.Zstd)
-		if err != nil {
-			return fmt.Errorf("compress layer: %w", err)
-		}
-		counted := &countingReader{r: rootfs, count: func(n int64) { report.report(Event{Stage: StageLayer, Done: n}) }}
-		status, err = canonicalize(io.MultiWriter(diffID.Hash(), z), counted, r)
-		return errors.Join(err, z.Close())
-	}
-	line := func(l string) {
-		if text, ok := parseLine(l); ok {
-			report.report(Event{Stage: StagePackages, Message: text})
-		}
-		if text, ok := strings.CutPrefix(l, "W: "); ok {
-			s.opts.Log.InfoContext(ctx, "a warning of mmdebstrap", "warning", text)
-		}
-	}
-	err = runMmdebstrap(ctx, s.opts.Mmdebstrap, arguments(r, m), environment(r, dir.path, os.Environ()), dir, consume, line)
-	if err != nil {
-		return layer{}, err
-	}
-	if status == nil {
-		return layer{}, fmt.Errorf("install packages: mmdebstrap wrote no root file system: %w", errdefs.ErrUnknown)
-	}
-
-	st, err := w.Status()
-	if err != nil {
-		return layer{}, fmt.Errorf("store layer: %w", err)
-	}
-	size = st.Offset
-	blobDigest := w.Digest()
-	err = w.Commit(ctx, size, blobDigest, content.WithLabels(map[string]string{labels.LabelUncompressed: diffID.Digest().String()}))
-	if err != nil && !errdefs.IsAlreadyExists(err) {
-		return layer{}, fmt.Errorf("store layer: %w", err)
-	}
-	return layer{
-		Blob:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: blobDigest, Size: size},
-		DiffID:  diffID.Digest(),
-		Version: packageVersion(status, r.VersionOf),
-	}, nil
-}
-
-// writeImage stores the configuration and the manifest of a layer's image.
-func (s *Store) writeImage(ctx context.Context, lang Language, l layer) (ocispec.Descriptor, error) {
-	config, manifest, err := manifestOf(lang, l, platforms.DefaultSpec())
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	for _, b := range []blob{config, manifest} {
-		err := content.WriteBlob(ctx, s.client.ContentStore(), b.Digest.String(), b.reader(), b.Descriptor, content.WithLabels(b.Labels))
-		if err != nil {
-			return ocispec.Descriptor{}, fmt.Errorf("store %s: %w", b.MediaType, err)
-		}
-	}
-	return manifest.Descriptor, nil
-}
-
-// mirrors returns the mirrors to build from.
-func (s *Store) mirrors(ctx context.Context) (mirrors, error) {
-	m := mirrors{Archive: s.opts.Mirror, Security: s.opts.SecurityMirror}
-	if m.Archive != "" && m.Security != "" {
-		return m, nil
-	}
-	out, err := output(ctx, "apt-get", "indextargets", "Created-By: Packages")
-	if err != nil {
-		return mirrors{}, fmt.Errorf("find mirrors: %w", err)
-	}
-	of := parseMirrors(out)
-	for _, kind := range []struct {
-		use                  *string
-		host, standard, what string
-	}{
-		{&m.Archive, of.Archive, defaultArchive, "archive"},
-		{&m.Security, of.Security, defaultSecurity, "security archive"},
-	} {
-		switch {
-		case *kind.use != "":
-		case kind.host != "":
-			*kind.use = kind.host
-		default:
-			*kind.use = kind.standard
-			s.opts.Log.InfoContext(ctx, "apt of this host has no mirror of Debian's "+kind.what+"; using "+kind.standard)
-		}
-	}
-	return m, nil
-}
-
-// writeAptConfig puts the host's part of apt's configuration into a build
-// directory.
-func (s *Store) writeAptConfig(ctx context.Context, dir *buildDir) error {
-	dump, err := output(ctx, "apt-config", "dump")
-	if err != nil {
-		return fmt.Errorf("read configuration of apt: %w", err)
-	}
-	if err := dir.write(hostConfigFile, aptConfig(dump)); err != nil {
-		return fmt.Errorf("write configuration of apt: %w", err)
-	}
-	return nil
-}
-
-// output runs a program that only reports something.
-func output(ctx context.Context, program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	out, err := cmd.Output()
-	if err == nil {
-		return out, nil
-	}
-	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("%s is not installed; images are built on Debian and its derivatives, or pulled: %w", program, errdefs.ErrFailedPrecondition)
-	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return nil, fmt.Errorf("%s: %w", program, err)
 }

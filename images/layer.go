@@ -3,72 +3,98 @@ package images
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 )
 
-// maxStatusBytes bounds dpkg's status file, which is kept in memory.
-const maxStatusBytes = 16 << 20
+const (
+	// maxStatusBytes bounds dpkg's status file, which is kept in memory.
+	maxStatusBytes = 16 << 20
+	statusFile     = "var/lib/dpkg/status"
+)
+
+// layerRules say what becomes of the files of a root file system.
+type layerRules struct {
+	// Epoch is what times after it are set back to, in seconds since 1970.
+	Epoch int64
+	// Caches are directories whose files are dated cacheTime.
+	Caches []string
+	// Private is what is left out: files, and directories with a slash at the
+	// end for what is in them.
+	Private []string
+}
 
 // canonicalize copies a root file system from one tar stream to another, so
 // that the bytes of the result depend on what the files are and not on the
-// host or the version of its tar. It sets times after the recipe's epoch back to
-// it and those in its caches to cacheTime, drops the names of owners and all
-// extended attributes but capabilities, and drops what a sandbox has no use for:
-// device nodes, the content of /dev, and set-user-id bits. It returns the
+// host or the version of its tar. It treats times and files as the rules say,
+// drops the names of owners and all extended attributes but capabilities, and
+// drops what a sandbox has no use for: device nodes, the content of /dev, and
+// set-user-id bits.
+//
+// Where lower is not nil, the result is a layer upon that tree: it has what is
+// other than there. canonicalize returns what the whole tree has, and the
 // content of dpkg's status file.
-func canonicalize(w io.Writer, r io.Reader, from *recipe) (status []byte, err error) {
-	in, out := tar.NewReader(r), tar.NewWriter(w)
+func canonicalize(w io.Writer, r io.Reader, rules layerRules, lower tree) (all tree, status []byte, err error) {
+	in := tar.NewReader(r)
+	l := &layerWriter{out: tar.NewWriter(w), lower: lower, all: make(tree), written: make(map[string]bool)}
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read root file system: %w", err)
+			return nil, nil, fmt.Errorf("read root file system: %w", err)
 		}
-		h, ok := canonicalHeader(h, from)
+		h, ok := rules.header(h)
 		if !ok {
 			continue
 		}
-		if err := out.WriteHeader(h); err != nil {
-			return nil, fmt.Errorf("write layer: %s: %w", h.Name, err)
-		}
 		var content io.Reader = in
-		if h.Name == "var/lib/dpkg/status" {
-			if h.Size > maxStatusBytes {
-				return nil, fmt.Errorf("read root file system: %s has %d bytes", h.Name, h.Size)
-			}
-			if status, err = io.ReadAll(in); err != nil {
-				return nil, fmt.Errorf("read root file system: %s: %w", h.Name, err)
+		if h.Name == statusFile {
+			if status, err = readStatus(in, h.Size); err != nil {
+				return nil, nil, err
 			}
 			content = bytes.NewReader(status)
 		}
-		if _, err := io.Copy(out, content); err != nil {
-			return nil, fmt.Errorf("write layer: %s: %w", h.Name, err)
+		if err := l.add(h, content); err != nil {
+			return nil, nil, fmt.Errorf("write layer: %s: %w", h.Name, err)
 		}
 	}
-	if err := out.Close(); err != nil {
-		return nil, fmt.Errorf("write layer: %w", err)
+	if err := l.finish(rules); err != nil {
+		return nil, nil, fmt.Errorf("write layer: %w", err)
 	}
 	// tar pads its output; the writer at the other end would see a closed pipe.
 	if _, err := io.Copy(io.Discard, r); err != nil {
-		return nil, fmt.Errorf("read root file system: %w", err)
+		return nil, nil, fmt.Errorf("read root file system: %w", err)
+	}
+	return l.all, status, nil
+}
+
+func readStatus(r io.Reader, size int64) ([]byte, error) {
+	if size > maxStatusBytes {
+		return nil, fmt.Errorf("read root file system: %s has %d bytes", statusFile, size)
+	}
+	status, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read root file system: %s: %w", statusFile, err)
 	}
 	return status, nil
 }
 
-// canonicalHeader returns a file's header as canonicalize writes it, or false
-// where the file is dropped.
-func canonicalHeader(h *tar.Header, from *recipe) (*tar.Header, bool) {
+// header returns a file's header as canonicalize writes it, or false where the
+// file is dropped.
+func (rules layerRules) header(h *tar.Header) (*tar.Header, bool) {
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-	if name == "" || strings.HasPrefix(name, "dev/") {
+	if name == "" || strings.HasPrefix(name, "dev/") || slices.ContainsFunc(rules.Private, func(private string) bool {
+		return name == private || strings.HasSuffix(private, "/") && strings.HasPrefix(name, private)
+	}) {
 		return nil, false
 	}
 	c := &tar.Header{
@@ -81,10 +107,10 @@ func canonicalHeader(h *tar.Header, from *recipe) (*tar.Header, bool) {
 		Gid:      h.Gid,
 		ModTime:  h.ModTime.Truncate(time.Second),
 	}
-	if epoch := time.Unix(from.Epoch, 0); c.ModTime.After(epoch) {
+	if epoch := time.Unix(rules.Epoch, 0); c.ModTime.After(epoch) {
 		c.ModTime = epoch
 	}
-	if slices.ContainsFunc(from.Caches, func(dir string) bool { return strings.HasPrefix(name, dir+"/") }) {
+	if slices.ContainsFunc(rules.Caches, func(dir string) bool { return strings.HasPrefix(name, dir+"/") }) {
 		c.ModTime = time.Unix(cacheTime, 0)
 	}
 	switch h.Typeflag {
@@ -106,27 +132,85 @@ func canonicalHeader(h *tar.Header, from *recipe) (*tar.Header, bool) {
 	return c, true
 }
 
-// repacked is what Debian adds to the version of a source that it left something
-// out of.
-var repacked = regexp.MustCompile(`[+~](dfsg|ds)[0-9.]*$`)
+// layerWriter writes those files to a layer that the tree below has not.
+type layerWriter struct {
+	out   *tar.Writer
+	lower tree // nil where there is none
+	all   tree
+	// written are the names of what is in the layer.
+	written map[string]bool
+}
 
-// packageVersion returns the upstream version of a package, "3.13.5" for
-// Debian's "1:3.13.5-1" and "20.19.2" for "20.19.2+dfsg-1", from dpkg's status
-// file. It returns an empty text where the package is not there.
-func packageVersion(status []byte, name string) string {
-	for stanza := range bytes.SplitSeq(status, []byte("\n\n")) {
-		f := fields(stanza)
-		if f["Package"] != name {
-			continue
+// add takes the next file of the root file system. A directory comes before
+// what is in it, and a file before other names for it, as tar has them.
+func (l *layerWriter) add(h *tar.Header, content io.Reader) error {
+	e := entry{header: h}
+	name := strings.TrimSuffix(h.Name, "/")
+	below, there := l.lower[name]
+	there = there && sameHeader(below.header, h)
+	var sum hash.Hash
+	switch {
+	case h.Typeflag == tar.TypeLink:
+		// A name of a file that changed is a name of the new file.
+		there = there && !l.written[h.Linkname]
+	case h.Typeflag != tar.TypeReg:
+	case there:
+		// As long as a file below, so memory has room.
+		data, err := io.ReadAll(content)
+		if err != nil {
+			return err
 		}
-		version := f["Version"]
-		if _, v, ok := strings.Cut(version, ":"); ok {
-			version = v
-		}
-		if i := strings.LastIndexByte(version, '-'); i >= 0 {
-			version = version[:i]
-		}
-		return repacked.ReplaceAllString(version, "")
+		e.sum = sha256.Sum256(data)
+		there = e.sum == below.sum
+		content = bytes.NewReader(data)
+	default:
+		sum = sha256.New()
+		content = io.TeeReader(content, sum)
 	}
-	return ""
+	if !there {
+		if err := l.write(h, content); err != nil {
+			return err
+		}
+	}
+	if sum != nil {
+		sum.Sum(e.sum[:0])
+	}
+	l.all[name] = e
+	return nil
+}
+
+// write writes a file and, where that was not done, the directories that it is
+// in: without them they would have the time of their unpacking.
+func (l *layerWriter) write(h *tar.Header, content io.Reader) error {
+	name := strings.TrimSuffix(h.Name, "/")
+	if dir := path.Dir(name); dir != "." && !l.written[dir] {
+		if parent, ok := l.all[dir]; ok {
+			if err := l.write(parent.header, nil); err != nil {
+				return err
+			}
+		}
+	}
+	l.written[name] = true
+	if err := l.out.WriteHeader(h); err != nil {
+		return err
+	}
+	if h.Typeflag != tar.TypeReg {
+		return nil
+	}
+	_, err := io.Copy(l.out, content)
+	return err
+}
+
+// finish writes what takes away the files of the tree below that are gone.
+func (l *layerWriter) finish(rules layerRules) error {
+	for _, name := range l.lower.without(l.all) {
+		const whiteout = ".wh." // of OCI's image specification, "Whiteouts"
+		h := &tar.Header{
+			Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), whiteout+path.Base(name)), ModTime: time.Unix(rules.Epoch, 0),
+		}
+		if err := l.write(h, bytes.NewReader(nil)); err != nil {
+			return err
+		}
+	}
+	return l.out.Close()
 }

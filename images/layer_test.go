@@ -52,14 +52,22 @@ func TestCanonicalize(t *testing.T) {
 		tar.Header{Typeflag: tar.TypeDir, Name: "./var/mail/", Mode: 0o2775, Gid: 8, ModTime: old},
 		tar.Header{Typeflag: tar.TypeReg, Name: "./var/lib/dpkg/status", Linkname: "Package: a\n", Mode: 0o644, ModTime: old},
 		tar.Header{Typeflag: tar.TypeSymlink, Name: "./bin", Linkname: "usr/bin", Mode: 0o777, ModTime: old},
+		tar.Header{Typeflag: tar.TypeDir, Name: "./etc/apt/", Mode: 0o755, ModTime: old},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./etc/apt/sources.list", Mode: 0o644, ModTime: old},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./etc/hostname", Mode: 0o644, ModTime: old},
+		tar.Header{Typeflag: tar.TypeReg, Name: "./etc/hostname2", Mode: 0o644, ModTime: old},
 		tar.Header{Typeflag: tar.TypeDir, Name: "./home/cache/", Mode: 0o755, ModTime: young},
 		tar.Header{Typeflag: tar.TypeReg, Name: "./home/cache/entry", Mode: 0o644, ModTime: young},
 		tar.Header{Typeflag: tar.TypeReg, Name: "./home/cache2", Mode: 0o644, ModTime: young},
 	)
 	var out bytes.Buffer
-	status, err := canonicalize(&out, bytes.NewReader(in), &recipe{Epoch: epoch.Unix(), Caches: []string{"home/cache"}})
+	rules := layerRules{Epoch: epoch.Unix(), Caches: []string{"home/cache"}, Private: []string{"etc/apt/", "etc/hostname"}}
+	all, status, err := canonicalize(&out, bytes.NewReader(in), rules, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, ok := all["usr/bin/su2"]; !ok || len(all) != 12 {
+		t.Errorf("the tree is %v", all)
 	}
 	if string(status) != "Package: a\n" {
 		t.Errorf("status is %q", status)
@@ -72,6 +80,8 @@ func TestCanonicalize(t *testing.T) {
 		{Typeflag: tar.TypeDir, Name: "var/mail/", Mode: 0o2775, Gid: 8, ModTime: old},
 		{Typeflag: tar.TypeReg, Name: "var/lib/dpkg/status", Mode: 0o644, ModTime: old, Size: 11},
 		{Typeflag: tar.TypeSymlink, Name: "bin", Linkname: "usr/bin", Mode: 0o777, ModTime: old},
+		{Typeflag: tar.TypeDir, Name: "etc/apt/", Mode: 0o755, ModTime: old},
+		{Typeflag: tar.TypeReg, Name: "etc/hostname2", Mode: 0o644, ModTime: old},
 		{Typeflag: tar.TypeDir, Name: "home/cache/", Mode: 0o755, ModTime: epoch},
 		{Typeflag: tar.TypeReg, Name: "home/cache/entry", Mode: 0o644, ModTime: time.Unix(cacheTime, 0)},
 		{Typeflag: tar.TypeReg, Name: "home/cache2", Mode: 0o644, ModTime: epoch},
@@ -101,7 +111,7 @@ func TestCanonicalizeSameForAnyTar(t *testing.T) {
 	for i, format := range []tar.Format{tar.FormatPAX, tar.FormatGNU} {
 		in := tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "./a", Linkname: "x", Mode: 0o644, ModTime: time.Unix(5, 0), Format: format})
 		in = append(in, make([]byte, i*10240)...) // padding
-		if _, err := canonicalize(&outs[i], bytes.NewReader(in), &recipe{Epoch: 10}); err != nil {
+		if _, _, err := canonicalize(&outs[i], bytes.NewReader(in), layerRules{Epoch: 10}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,21 +122,76 @@ func TestCanonicalizeSameForAnyTar(t *testing.T) {
 
 func TestCanonicalizeReportsCutStream(t *testing.T) {
 	in := tarOf(t, tar.Header{Typeflag: tar.TypeReg, Name: "./a", Linkname: "content", Mode: 0o644})
-	if _, err := canonicalize(io.Discard, bytes.NewReader(in[:514]), &recipe{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, _, err := canonicalize(io.Discard, bytes.NewReader(in[:514]), layerRules{}, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error is %v; want %v", err, io.ErrUnexpectedEOF)
 	}
 }
 
-func TestPackageVersion(t *testing.T) {
-	status := []byte("Package: python3-pip\nVersion: 25.1\n\nPackage: python3\nStatus: install ok installed\nVersion: 3.13.5-1\n\n" +
-		"Package: procps\nVersion: 2:4.0.4-9\n\nPackage: node\nVersion: 20.19.2+dfsg-1+deb13u1\n\nPackage: mono\nVersion: 6.12.0.199+dfsg1-6\n\n" +
-		"Package: npm\nVersion: 9.2.0~ds1-3\n\nPackage: none\nVersion: 1.0.dsx-1\n")
-	for name, want := range map[string]string{
-		"python3": "3.13.5", "python3-pip": "25.1", "procps": "4.0.4",
-		"node": "20.19.2", "mono": "6.12.0.199", "npm": "9.2.0", "none": "1.0.dsx", "python": "",
-	} {
-		if got := packageVersion(status, name); got != want {
-			t.Errorf("version of %s is %q; want %q", name, got, want)
+// layerOn makes a layer of a root file system upon another, and returns its
+// headers.
+func layerOn(t *testing.T, lower, upper []byte) []tar.Header {
+	t.Helper()
+	rules := layerRules{Epoch: 1000}
+	below, _, err := canonicalize(io.Discard, bytes.NewReader(lower), rules, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, _, err := canonicalize(&out, bytes.NewReader(upper), rules, below); err != nil {
+		t.Fatal(err)
+	}
+	var headers []tar.Header
+	for r := tar.NewReader(&out); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return headers
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers = append(headers, tar.Header{Typeflag: h.Typeflag, Name: h.Name, Linkname: h.Linkname + string(content), Mode: h.Mode, ModTime: h.ModTime})
+	}
+}
+
+func TestLayerHasWhatIsOtherThanBelow(t *testing.T) {
+	early, late := time.Unix(10, 0), time.Unix(20, 0)
+	dir := func(name string, at time.Time) tar.Header {
+		return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755, ModTime: at}
+	}
+	file := func(name, content string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeReg, Name: name, Linkname: content, Mode: 0o644, ModTime: early}
+	}
+	link := func(name, target string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o644, ModTime: early}
+	}
+	lower := tarOf(
+		t, dir("a/", early), file("a/same", "s"), file("a/same-size", "1"), file("a/gone", "g"), file("a/names", "n"), link("a/names2", "a/names"),
+		dir("b/", early), file("b/same", "s"), dir("b/gone/", early), file("b/gone/too", "t"),
+		dir("c/", early), dir("c/d/", early), file("c/d/old", "o"), dir("e/", early), file("e/f", "f"),
+		file("same", "s"), link("same2", "same"),
+	)
+	upper := tarOf(
+		t, dir("a/", late), file("a/same", "s"), file("a/same-size", "2"), file("a/names", "m"), link("a/names2", "a/names"),
+		dir("b/", early), file("b/same", "s"),
+		dir("c/", early), dir("c/d/", early), file("c/d/new", "n"), file("c/d/old", "o"), file("e", "now a file"),
+		file("same", "s"), link("same2", "same"), link("same3", "same"),
+	)
+	epoch := time.Unix(1000, 0)
+	want := []tar.Header{
+		dir("a/", late), file("a/same-size", "2"), file("a/names", "m"), link("a/names2", "a/names"),
+		dir("c/", early), dir("c/d/", early), file("c/d/new", "n"), file("e", "now a file"), link("same3", "same"),
+		{Typeflag: tar.TypeReg, Name: "a/.wh.gone", ModTime: epoch},
+		dir("b/", early),
+		{Typeflag: tar.TypeReg, Name: "b/.wh.gone", ModTime: epoch},
+	}
+	if got := layerOn(t, lower, upper); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if got := layerOn(t, lower, lower); len(got) > 0 {
+		t.Errorf("the same tree makes a layer with %+v", got)
 	}
 }

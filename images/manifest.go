@@ -21,14 +21,13 @@ const (
 	labelSource   = "org.codebeaker.source"
 )
 
-// layer is what Build makes of a root file system.
+// layer is what Build makes of a root file system, or of what it has beside
+// another.
 type layer struct {
 	// Blob is the compressed layer in the content store.
 	Blob ocispec.Descriptor
 	// DiffID is the digest of the layer before compression.
 	DiffID digest.Digest
-	// Version is that of the language's toolchain.
-	Version string
 }
 
 // blob is content with its descriptor.
@@ -39,14 +38,15 @@ type blob struct {
 	Labels map[string]string
 }
 
-// manifestOf returns the configuration and the manifest of a built image. They
+// manifestOf returns the configuration and the manifest of a built image: the
+// base's layer below the language's own. version is that of the toolchain. They
 // are the same bytes for the same arguments.
-func manifestOf(lang Language, l layer, platform ocispec.Platform) (config, manifest blob, err error) {
+func manifestOf(lang Language, base, own layer, version string, platform ocispec.Platform) (config, manifest blob, err error) {
 	r := lang.recipe
-	created := time.Unix(r.Epoch, 0).UTC()
+	created := time.Unix(r.Base.Epoch, 0).UTC()
 	about := map[string]string{
 		labelLanguage: lang.Name,
-		labelVersion:  l.Version,
+		labelVersion:  version,
 		labelRecipe:   r.digest().String(),
 	}
 	config, err = encode(ocispec.MediaTypeImageConfig, ocispec.Image{
@@ -59,8 +59,11 @@ func manifestOf(lang Language, l layer, platform ocispec.Platform) (config, mani
 			WorkingDir: workspace,
 			Labels:     about,
 		},
-		RootFS:  ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{l.DiffID}},
-		History: []ocispec.History{{Created: &created, CreatedBy: "codebeaker images build " + lang.Name}},
+		RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{base.DiffID, own.DiffID}},
+		History: []ocispec.History{
+			{Created: &created, CreatedBy: "codebeaker images build"},
+			{Created: &created, CreatedBy: "codebeaker images build " + lang.Name},
+		},
 	})
 	if err != nil {
 		return blob{}, blob{}, err
@@ -69,7 +72,7 @@ func manifestOf(lang Language, l layer, platform ocispec.Platform) (config, mani
 		Versioned:   specs.Versioned{SchemaVersion: 2},
 		MediaType:   ocispec.MediaTypeImageManifest,
 		Config:      config.Descriptor,
-		Layers:      []ocispec.Descriptor{l.Blob},
+		Layers:      []ocispec.Descriptor{base.Blob, own.Blob},
 		Annotations: about,
 	})
 	if err != nil {
@@ -77,7 +80,8 @@ func manifestOf(lang Language, l layer, platform ocispec.Platform) (config, mani
 	}
 	manifest.Labels = map[string]string{
 		"containerd.io/gc.ref.content.config": config.Digest.String(),
-		"containerd.io/gc.ref.content.l.0":    l.Blob.Digest.String(),
+		"containerd.io/gc.ref.content.l.0":    base.Blob.Digest.String(),
+		"containerd.io/gc.ref.content.l.1":    own.Blob.Digest.String(),
 	}
 	return config, manifest, nil
 }

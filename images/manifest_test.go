@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	digest "github.com/opencontainers/go-digest"
@@ -11,17 +12,19 @@ import (
 
 func TestManifestOf(t *testing.T) {
 	lang, _ := NewCatalogue().Lookup("python")
-	l := layer{
-		Blob:    ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: digest.FromString("blob"), Size: 4},
-		DiffID:  digest.FromString("diff"),
-		Version: "3.13.5",
+	layerOf := func(name string) layer {
+		return layer{
+			Blob:   ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerZstd, Digest: digest.FromString(name), Size: 4},
+			DiffID: digest.FromString(name + " unpacked"),
+		}
 	}
+	base, own := layerOf("base"), layerOf("own")
 	platform := ocispec.Platform{OS: "linux", Architecture: "amd64"}
-	config, manifest, err := manifestOf(lang, l, platform)
+	config, manifest, err := manifestOf(lang, base, own, "3.13.5", platform)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config2, manifest2, err := manifestOf(lang, l, platform)
+	config2, manifest2, err := manifestOf(lang, base, own, "3.13.5", platform)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,17 +39,17 @@ func TestManifestOf(t *testing.T) {
 	if c.OS != "linux" || c.Architecture != "amd64" || c.Config.User != "1000:1000" || c.Config.WorkingDir != "/workspace" {
 		t.Errorf("configuration is %s", config.Bytes)
 	}
-	if c.Created.Unix() != lang.recipe.Epoch {
+	if c.Created.Unix() != lang.recipe.Base.Epoch {
 		t.Errorf("created at %s; want the recipe's epoch", c.Created)
 	}
-	if len(c.RootFS.DiffIDs) != 1 || c.RootFS.DiffIDs[0] != l.DiffID {
-		t.Errorf("layers are %v; want %s", c.RootFS.DiffIDs, l.DiffID)
+	if !slices.Equal(c.RootFS.DiffIDs, []digest.Digest{base.DiffID, own.DiffID}) {
+		t.Errorf("layers are %v; want %s and %s", c.RootFS.DiffIDs, base.DiffID, own.DiffID)
 	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(manifest.Bytes, &m); err != nil {
 		t.Fatal(err)
 	}
-	if m.Config.Digest != digest.FromBytes(config.Bytes) || len(m.Layers) != 1 || m.Layers[0].Digest != l.Blob.Digest {
+	if m.Config.Digest != digest.FromBytes(config.Bytes) || len(m.Layers) != 2 || m.Layers[0].Digest != base.Blob.Digest || m.Layers[1].Digest != own.Blob.Digest {
 		t.Errorf("manifest is %s", manifest.Bytes)
 	}
 	for _, about := range []map[string]string{c.Config.Labels, m.Annotations} {
@@ -57,7 +60,8 @@ func TestManifestOf(t *testing.T) {
 	// What has no label here is collected as soon as the lease ends.
 	for label, want := range map[string]digest.Digest{
 		"containerd.io/gc.ref.content.config": m.Config.Digest,
-		"containerd.io/gc.ref.content.l.0":    l.Blob.Digest,
+		"containerd.io/gc.ref.content.l.0":    base.Blob.Digest,
+		"containerd.io/gc.ref.content.l.1":    own.Blob.Digest,
 	} {
 		if got := manifest.Labels[label]; got != want.String() {
 			t.Errorf("label %s is %q; want %s", label, got, want)

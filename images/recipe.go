@@ -16,11 +16,11 @@ const (
 	home = "/home/sandbox"
 )
 
-// recipe says how to make an image. All of it but the state of the mirror
-// decides what the image holds, and so all of it goes into digest.
-type recipe struct {
+// baseRecipe says how to make the root file system that images of several
+// languages start from, and their first layer.
+type baseRecipe struct {
 	// Format changes where the same recipe makes another image because this
-	// package treats it otherwise (layer.go, manifest.go).
+	// package treats it otherwise (mmdebstrap.go, layer.go, manifest.go).
 	Format int
 	// Epoch is the time of all that the image holds, in seconds since 1970.
 	// What is newer is set back to it.
@@ -31,9 +31,26 @@ type recipe struct {
 	Variant string
 	// Packages are installed without those that they only recommend.
 	Packages []string
+	// DpkgOptions hold while packages are installed, those of a language, too.
+	DpkgOptions []string
+	// Customize is a shell script for after that; $1 is the new root.
+	Customize string
+	// Private are files, and directories with a slash at the end for what is in
+	// them, that are needed to install more packages, or differ between hosts
+	// or builds, and so are no part of the layer.
+	Private []string
+}
+
+// recipe says how to make an image. All of it but the state of the mirror
+// decides what the image holds, and so all of it goes into digest.
+type recipe struct {
+	Base baseRecipe
+	// Packages are installed in the base, without those that they only
+	// recommend.
+	Packages []string
 	// VersionOf is the package whose version is the language's.
 	VersionOf string
-	// DpkgOptions hold while packages are installed.
+	// DpkgOptions hold while packages are installed, beside the base's.
 	DpkgOptions []string
 	// Customize is a shell script for after that; $1 is the new root.
 	Customize string
@@ -59,18 +76,17 @@ func (r *recipe) digest() digest.Digest {
 	return digest.FromBytes(b)
 }
 
-// debian is what the recipes of all languages have in common.
-func debian(versionOf string, packages ...string) *recipe {
-	return &recipe{
-		Format:  2,
+// debianBase is what the images of all languages start from.
+func debianBase() baseRecipe {
+	return baseRecipe{
+		Format:  3,
 		Epoch:   1754697600, // 2025-08-09, the release of Debian 13
 		Suite:   "trixie",
 		Variant: "essential",
 		// ca-certificates for TLS, netbase and tzdata for what programs look
 		// up by name, procps for ps: the rest of "essential" is a shell and
 		// the usual tools. apt is not there; only root could use it.
-		Packages:  append([]string{"ca-certificates", "netbase", "procps", "tzdata"}, packages...),
-		VersionOf: versionOf,
+		Packages: []string{"ca-certificates", "netbase", "procps", "tzdata"},
 		DpkgOptions: []string{
 			"force-unsafe-io", // a tree that is thrown away needs no fsync
 			"path-exclude=/usr/share/doc/*",
@@ -81,7 +97,21 @@ func debian(versionOf string, packages ...string) *recipe {
 			"path-include=/usr/share/locale/locale.alias",
 			"path-exclude=/usr/share/man/*",
 		},
-		Customize: customizeUser + customizeClean,
+		Customize: customizeUser,
+		Private: []string{
+			"etc/apt/", "var/lib/apt/", "var/cache/", "var/log/", "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+			"etc/resolv.conf", "etc/hostname", "etc/hosts", "etc/machine-id",
+		},
+	}
+}
+
+// debian is what the recipes of all languages have in common.
+func debian(versionOf string, packages ...string) *recipe {
+	return &recipe{
+		Base:      debianBase(),
+		Packages:  packages,
+		VersionOf: versionOf,
+		Customize: customizeClean,
 		Env: []string{
 			"PATH=" + home + "/.local/bin:/usr/local/bin:/usr/bin:/bin",
 			"HOME=" + home,
@@ -102,7 +132,9 @@ install -d -o ` + sandboxID + ` -g ` + sandboxID + ` -m 0755 "$root` + workspace
 // customizeClean removes what differs between hosts or between two builds, or
 // is of no use without apt. Sessions may mount over resolv.conf, hostname and
 // hosts, so they have to be files.
-const customizeClean = `rm -rf "$root/etc/apt" "$root/var/lib/apt" "$root/var/cache/apt"
+const customizeClean = `set -eu
+root=$1
+rm -rf "$root/etc/apt" "$root/var/lib/apt" "$root/var/cache/apt"
 rm -f "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 rm -f "$root/etc/passwd-" "$root/etc/group-" "$root/etc/shadow-" "$root/etc/gshadow-"
 rm -f "$root"/var/lib/dpkg/*-old "$root"/var/cache/debconf/*

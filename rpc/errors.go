@@ -126,6 +126,8 @@ func translate(err error) *wireError {
 	case errors.Is(err, session.ErrLanguage):
 		class := ": " + errdefs.ErrFailedPrecondition.Error()
 		return &wireError{Code: codeLanguage, Message: strings.TrimSuffix(err.Error(), class)}
+	case errors.Is(err, session.ErrCancelled):
+		return &wireError{Code: codeCancelled, Message: "the execution was cancelled before its program ran"}
 	case errors.Is(err, session.ErrShutdown):
 		return shuttingDown()
 	case errors.Is(err, context.Canceled):

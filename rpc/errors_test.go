@@ -39,6 +39,7 @@ func TestErrorsHaveTheirCodes(t *testing.T) {
 			fmt.Errorf("open /var/lib/codebeaker: %w", &session.PathError{Path: "a/b", Reason: "not found"}),
 			`{"code":-32007,"message":"a/b: not found","data":{"path":"a/b","reason":"not found"}}`,
 		},
+		{fmt.Errorf("run: %w", session.ErrCancelled), `{"code":-32008,"message":"the execution was cancelled before its program ran"}`},
 		{fmt.Errorf("create: %w", session.ErrShutdown), `{"code":-32008,"message":"the server is shutting down"}`},
 		{fmt.Errorf("create: %w", context.Canceled), `{"code":-32008,"message":"the request was cancelled"}`},
 	} {

@@ -2,19 +2,26 @@
 //
 // A session is one container with an overlay snapshot of its own on a
 // language image, an agent as its pid 1, and limits that the kernel enforces.
-// An execution is one program run in a session. A command is what a client
-// asks of a session: to run a program, or to write, read or otherwise handle a
-// file. File commands are carried out by a helper inside the session, as the
-// session's user, so that the host never opens a path that a session can
-// change.
+// A command is what a client asks of a session: to run a program, or to write,
+// read or otherwise handle a file. File commands are carried out by a helper
+// inside the session, as the session's user, so that the host never opens a
+// path that a session can change.
+//
+// An execution is what a command to run a program starts: a program, or a few
+// steps of which each has to succeed before the next, as compiling before
+// running. It has an id of its own, is fed, signalled, resized and cancelled by
+// it, and belongs to no client: it ends by itself, at its deadline, by Cancel or
+// with its session. What it prints is kept, up to a limit, by byte offset
+// (package output), and with its result for a while after its end.
 //
 // Lifecycle: Create answers when the container runs and its limits were read
 // back (StateActive). Execute moves the session to StateActive while a program
 // runs and to StateIdle after it. Close moves it to StateClosing at once,
 // refuses further commands, ends what still runs, removes task, container,
 // snapshot, mounts, cgroups and FIFOs, and ends in StateClosed, at which point
-// the session is forgotten. A session whose task died by itself, whose time is over or that
-// nobody used for too long closes in the same way.
+// the session is forgotten. A session whose task died by itself, whose time is
+// over or that nobody used for too long closes in the same way; an execution
+// that runs is use.
 //
 // The Manager owns every session and every goroutine that works for one. Its
 // methods are safe for concurrent use; commands for one session that arrive

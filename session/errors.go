@@ -18,6 +18,8 @@ var (
 	ErrClosed = fmt.Errorf("session is closing: %w", errdefs.ErrFailedPrecondition)
 	// ErrLanguage is a language that is unknown or whose image is not ready.
 	ErrLanguage = fmt.Errorf("language not available: %w", errdefs.ErrFailedPrecondition)
+	// ErrCancelled is an execution that was cancelled before its session was made.
+	ErrCancelled = fmt.Errorf("the execution was cancelled before its program ran: %w", errdefs.ErrAborted)
 	// ErrShutdown is a manager that is shutting down.
 	ErrShutdown = fmt.Errorf("server is shutting down: %w", errdefs.ErrUnavailable)
 )

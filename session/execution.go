@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -397,7 +396,3 @@ type StateError struct {
 func (e *StateError) Error() string { return fmt.Sprintf("execution is %s: %s", e.Status, e.Why) }
 
 func (e *StateError) Unwrap() error { return errdefs.ErrFailedPrecondition }
-
-// errCancelledQueued is an execution that was cancelled before its session was
-// made.
-var errCancelledQueued = errors.New("the execution was cancelled before its program ran")

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,35 @@ func TestSessionStates(t *testing.T) {
 			t.Errorf("%d things are left", n)
 		}
 	})
+}
+
+func TestClosedSessionIsForgottenWhenItsCloseReturns(t *testing.T) {
+	m := sessiontest.NewHost().Manager(nil)
+	var others sync.WaitGroup
+	defer others.Wait()
+	over := make(chan struct{})
+	defer close(over)
+	for range 4 { // they make the manager busy
+		others.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_, _ = m.List(t.Context())
+				}
+			}
+		})
+	}
+	for range 3000 {
+		info := create(t, m, session.CreateRequest{})
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(t.Context(), info.ID); !errors.Is(err, session.ErrNotFound) {
+			t.Fatalf("Close() of a session that was closed = %v; want ErrNotFound", err)
+		}
+	}
 }
 
 func TestContainerGoesBeforeItsSnapshot(t *testing.T) {
@@ -364,11 +394,12 @@ func TestShutdownDrainsThenKillsThenRefuses(t *testing.T) {
 	})
 }
 
-func TestRecoverRemovesWhatAnEarlierManagerLeft(t *testing.T) {
+func TestRecoverRemovesSessionsAndMembers(t *testing.T) {
 	host := sessiontest.NewHost()
-	host.Leave("cb-old")
+	host.Leave("cb-session", map[string]string{"org.codebeaker.session": "s", "org.codebeaker.language": "python"})
+	host.Leave("cb-member", map[string]string{"org.codebeaker.language": "python"})
 	n, err := host.Manager(nil).Recover(t.Context())
-	if err != nil || n != 1 || host.Left() != 0 {
+	if err != nil || n != 2 || host.Left() != 0 {
 		t.Errorf("Recover() = %d, %v with %d things left", n, err, host.Left())
 	}
 }

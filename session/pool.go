@@ -65,7 +65,10 @@ type shelf struct {
 	ready    []*member // the oldest first
 	starting int
 	demand   demand
-	image    string // that was last seen
+	// image is the identity of the one that was found last, looked for at
+	// imageAt.
+	image   string
+	imageAt time.Time
 	// failures are refills that failed since the last that did not, and none is
 	// tried before retryAt.
 	failures       int
@@ -76,6 +79,8 @@ type shelf struct {
 // member is a container that nobody has claimed.
 type member struct {
 	body
+	// imageAt is when its image was looked for.
+	imageAt time.Time
 	// leave ends the goroutine that watches for its end.
 	leave context.CancelFunc
 }
@@ -145,7 +150,7 @@ func (m *Manager) claim(ctx context.Context, image images.Image, limits Limits, 
 	p := m.pool
 	asked := false
 	for {
-		mem, ok := p.take(language, image, !asked)
+		mem, ok := p.take(language, image, c.started, !asked)
 		if !ok {
 			return nil, func() {}
 		}
@@ -163,10 +168,11 @@ func (m *Manager) claim(ctx context.Context, image images.Image, limits Limits, 
 	}
 }
 
-// take takes the oldest member that has the image, and counts the demand where
-// it is the first that a create asks for. Where there is none the create counts
+// take takes the oldest member that has the image, which somebody began to look
+// for at a time, and counts the demand where it is the first that a create asks
+// for. Where there is none the create counts
 // as cold until endCold. It is false where there is no pool.
-func (p *pool) take(language string, image images.Image, first bool) (*member, bool) {
+func (p *pool) take(language string, image images.Image, at time.Time, first bool) (*member, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.open {
@@ -177,9 +183,9 @@ func (p *pool) take(language string, image images.Image, first bool) (*member, b
 	if first {
 		sh.demand.add(time.Now(), p.opts.Window)
 	}
-	sh.see(image)
+	sh.see(image, at)
 	for i, mem := range sh.ready {
-		if identity(mem.image) == sh.image {
+		if identity(mem.image) == identity(image) {
 			sh.ready = slices.Delete(sh.ready, i, i+1)
 			sh.claims++
 			mem.leave()
@@ -198,9 +204,13 @@ func (p *pool) endCold() {
 	p.kick()
 }
 
-// see notes the image that a language has now. Another one than before is tried
-// at once.
-func (sh *shelf) see(image images.Image) {
+// see notes the image that a language has, or that it has none, as it was when
+// somebody began to look for it. One that was not there before is tried at once.
+func (sh *shelf) see(image images.Image, at time.Time) {
+	if at.Before(sh.imageAt) {
+		return // somebody began later and ended sooner
+	}
+	sh.imageAt = at
 	if id := identity(image); sh.image != id {
 		sh.image, sh.failures, sh.retryAt = id, 0, time.Time{}
 	}

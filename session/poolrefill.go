@@ -118,9 +118,7 @@ func (p *pool) refill(ctx context.Context, language string) {
 		}
 		return
 	}
-	if sh.image == "" { // else a create may have seen a newer one meanwhile
-		sh.see(mem.image)
-	}
+	sh.see(mem.image, mem.imageAt)
 	sh.failures = 0
 	if !p.open {
 		p.discard(context.WithoutCancel(ctx), mem)
@@ -144,7 +142,7 @@ func (p *pool) startMember(ctx context.Context, language string) (*member, error
 	if err != nil {
 		return nil, err
 	}
-	mem := &member{body: body{containerID: "cb-" + newID(), language: language, image: image}}
+	mem := &member{body: body{containerID: "cb-" + newID(), language: language, image: image}, imageAt: c.started}
 	// One that has begun is finished and then removed where the pool is shut.
 	if err := p.m.build(context.WithoutCancel(ctx), &mem.body, p.m.opts.Limits, map[string]string{labelLanguage: language}, c); err != nil {
 		return nil, err
@@ -200,13 +198,14 @@ func (p *pool) seeImages(ctx context.Context) {
 	}
 	p.mu.Unlock()
 	for _, language := range languages {
+		at := time.Now()
 		image, err := p.m.opts.Images.Resolve(ctx, language)
 		if err != nil && !errdefs.IsNotFound(err) {
 			p.m.opts.Log.WarnContext(ctx, "look for another image", "language", language, "error", err)
 			continue
 		}
 		p.mu.Lock()
-		p.shelves[language].see(image) // of which nothing has none
+		p.shelves[language].see(image, at) // a zero one where there is none
 		p.mu.Unlock()
 	}
 }

@@ -256,7 +256,7 @@ func (m *Manager) awaitPlace(s *session, e *Execution) error {
 		select {
 		case <-changed:
 		case <-e.cancelled:
-			return errCancelledQueued
+			return ErrCancelled
 		}
 	}
 }

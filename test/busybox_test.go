@@ -19,13 +19,13 @@ var busyboxApplets = []string{"sh", "cat", "cp", "dd", "echo", "env", "false", "
 
 // busyboxArchive makes an OCI archive of Debian's static busybox, small enough
 // that every test may import it. It stands for an image that a user brings.
-func busyboxArchive(t *testing.T) string {
+func busyboxArchive(t testing.TB) string {
 	t.Helper()
 	return writeArchive(t, busyboxLayer(t, nil))
 }
 
 // busyboxLayer is the layer of that image, with more programs beside it in /bin.
-func busyboxLayer(t *testing.T, more map[string]string) []byte {
+func busyboxLayer(t testing.TB, more map[string]string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
@@ -66,7 +66,7 @@ func busyboxLayer(t *testing.T, more map[string]string) []byte {
 }
 
 // writeArchive writes an OCI archive of an image with one layer.
-func writeArchive(t *testing.T, layer []byte) string {
+func writeArchive(t testing.TB, layer []byte) string {
 	t.Helper()
 	digest := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 	encode := func(v any) []byte {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -166,34 +167,60 @@ func (h *imageHost) still(t *testing.T, want images.Image) {
 	}
 }
 
-// TestBuiltImageIsReproducible builds Python's image on two hosts of its own.
-func TestBuiltImageIsReproducible(t *testing.T) {
-	var digests []string
-	for range 2 {
-		h := newImageHost(t, "")
-		img, err := h.Build(t.Context(), "python", nil)
-		if err != nil {
-			t.Fatal(err)
+// TestBuiltImagesAreReproducible builds all images on another host, in another
+// order and one alone.
+func TestBuiltImagesAreReproducible(t *testing.T) {
+	alone, together := builtImages(t, python(t)), builtImages(t, languages(t))
+	h := newImageHost(t, "")
+	again, err := h.BuildAll(t.Context(), []string{"csharp", "go", "js"}, func(string) images.Progress { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range append(again, alone["python"]) {
+		if other := together[img.Language]; other.Digest != img.Digest {
+			t.Errorf("%s: two builds made %s and %s", img.Language, img.Digest, other.Digest)
 		}
-		digests = append(digests, img.Digest.String())
-		lang, _ := images.NewCatalogue().Lookup("python")
-		if !strings.HasPrefix(img.Version, "3.13.") || img.RecipeDigest != lang.RecipeDigest().String() || !img.Ready || img.Source != "build" {
+	}
+	for name, version := range map[string]string{"python": "3.13.", "javascript": "20.", "go": "1.24.", "csharp": "6.12."} {
+		img := together[name]
+		lang, _ := images.NewCatalogue().Lookup(name)
+		if !strings.HasPrefix(img.Version, version) || img.RecipeDigest != lang.RecipeDigest().String() || !img.Ready || img.Source != "build" {
 			t.Errorf("image is %+v", img)
 		}
-		h.still(t, img)
-		h.nothingLeft(t)
-		checkPythonRoot(t, h, img)
 	}
-	if digests[0] != digests[1] {
-		t.Errorf("two builds made %q", digests)
+	h.nothingLeft(t)
+	for _, img := range again {
+		h.look(t, img, func(root string) { checkRoot(t, root) })
+		if img.Language == "go" {
+			h.look(t, img, func(root string) { checkGoCache(t, root) })
+		}
 	}
+}
+
+// builtImages returns the images of a server by language.
+func builtImages(t *testing.T, s *server) map[string]images.Image {
+	t.Helper()
+	e, err := engine.Dial(t.Context(), engine.SocketPath(s.state), engine.DefaultNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	list, err := images.NewStore(e.Client(), images.Options{}).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]images.Image, len(list))
+	for _, img := range list {
+		all[img.Language] = img
+	}
+	return all
 }
 
 // gcRoot keeps a snapshot that nothing refers to, as a session's container would.
 var gcRoot = map[string]string{"containerd.io/gc.root": "test"}
 
-// checkPythonRoot looks at an image's files.
-func checkPythonRoot(t *testing.T, h *imageHost, img images.Image) {
+// look calls f with the root of an image's files.
+func (h *imageHost) look(t *testing.T, img images.Image, f func(root string)) {
 	t.Helper()
 	sn := h.client.SnapshotService("overlayfs")
 	mounts, err := sn.View(inNamespace(t), "look", img.ChainID, snapshots.WithLabels(gcRoot))
@@ -201,43 +228,161 @@ func checkPythonRoot(t *testing.T, h *imageHost, img images.Image) {
 		t.Fatal(err)
 	}
 	err = mount.WithTempMount(inNamespace(t), mounts, func(root string) error {
-		for _, dir := range []string{"workspace", "home/sandbox"} {
-			info, err := os.Stat(filepath.Join(root, dir))
-			if err != nil {
-				return err
-			}
-			st, ok := info.Sys().(*syscall.Stat_t)
-			if !ok || st.Uid != 1000 || st.Gid != 1000 || info.Mode().Perm() != 0o755 {
-				t.Errorf("%s has mode %s and owner %+v", dir, info.Mode(), st)
-			}
-		}
-		for _, empty := range []string{"etc/resolv.conf", "etc/hostname", "etc/machine-id"} {
-			info, err := os.Stat(filepath.Join(root, empty))
-			if err != nil {
-				return err
-			}
-			if info.Size() != 0 || info.Mode() != 0o644 {
-				t.Errorf("%s has %d bytes and mode %s", empty, info.Size(), info.Mode())
-			}
-		}
-		for _, gone := range []string{"dev/null", "usr/bin/apt-get", "etc/apt", "var/lib/apt", "usr/share/man/man1"} {
-			if _, err := os.Lstat(filepath.Join(root, gone)); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("%s is there (%v)", gone, err)
-			}
-		}
-		out, err := exec.Command("chroot", "--userspec=1000:1000", root, "/usr/bin/env", "-i", "PATH=/usr/bin", "PYTHONDONTWRITEBYTECODE=1",
-			"python", "-c", "import ssl, sqlite3, zoneinfo, venv, pip; zoneinfo.ZoneInfo('Asia/Seoul'); import sys; print(sys.version_info[:2])").CombinedOutput()
-		if err != nil || string(out) != "(3, 13)\n" {
-			t.Errorf("python printed %q, %v", out, err)
-		}
+		f(root)
 		return nil
+	})
+	if err := errors.Join(err, sn.Remove(inNamespace(t), "look")); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkRoot looks at the files that all images have in common.
+func checkRoot(t *testing.T, root string) {
+	t.Helper()
+	stat := func(name string) (os.FileInfo, *syscall.Stat_t) {
+		info, err := os.Lstat(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			t.Fatalf("%s has no stat", name)
+		}
+		return info, st
+	}
+	for _, dir := range []string{"workspace", "home/sandbox"} {
+		if info, st := stat(dir); st.Uid != 1000 || st.Gid != 1000 || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s has mode %s and owner %+v", dir, info.Mode(), st)
+		}
+	}
+	for _, empty := range []string{"etc/resolv.conf", "etc/hostname", "etc/machine-id"} {
+		if info, _ := stat(empty); info.Size() != 0 || info.Mode() != 0o644 {
+			t.Errorf("%s has %d bytes and mode %s", empty, info.Size(), info.Mode())
+		}
+	}
+	for _, gone := range []string{"dev/null", "usr/bin/apt-get", "etc/apt", "var/lib/apt", "var/cache/apt", "usr/share/man/man1", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"} {
+		if _, err := os.Lstat(filepath.Join(root, gone)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there (%v)", gone, err)
+		}
+	}
+}
+
+// checkGoCache looks at what go build std left in the image: entries that go
+// neither touches nor trims, and that have no time of their making.
+func checkGoCache(t *testing.T, root string) {
+	t.Helper()
+	const epoch = "1754697600000000000"
+	entries := 0
+	err := filepath.WalkDir(filepath.Join(root, "home/sandbox/.cache/go-build"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if len(d.Name()) == 2 && info.Mode().Perm() != 0o300 {
+				t.Errorf("%s has mode %s", path, info.Mode())
+			}
+			return nil
+		}
+		if info.ModTime().Year() != 2038 {
+			t.Errorf("%s is of %s", path, info.ModTime())
+		}
+		if !strings.HasSuffix(path, "-a") {
+			return nil
+		}
+		entries++
+		text, err := os.ReadFile(path)
+		if err == nil && !strings.HasSuffix(string(text), " "+epoch+"\n") {
+			t.Errorf("%s is %q", path, text)
+		}
+		return err
 	})
 	if err != nil {
 		t.Error(err)
 	}
-	if err := sn.Remove(inNamespace(t), "look"); err != nil {
-		t.Error(err)
+	if entries < 500 {
+		t.Errorf("the cache has %d entries", entries)
 	}
+}
+
+// fakeLanguages stands for mmdebstrap: a base with two files, a language with
+// one more, and go, which fails.
+const fakeLanguages = `mkdir -p root/var/lib/dpkg root/etc
+printf 'Package: base\n' >root/var/lib/dpkg/status
+echo base >root/etc/motd
+case "$*" in
+*--variant=essential*) ;;
+*golang*)
+	echo "E: Failed to fetch http://m/ Could not connect to m:80" >&2
+	exit 25
+	;;
+*)
+	tar -C root -xf "$CODEBEAKER_BASE"
+	echo more >root/etc/more
+	;;
+esac
+tar -C root --sort=name -cf - .`
+
+// TestFailingLanguageDoesNotLoseTheOthers builds four languages, one of which
+// fails.
+func TestFailingLanguageDoesNotLoseTheOthers(t *testing.T) {
+	s := unstarted(t)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command(binary("codebeaker"), append(append([]string{"images"}, s.hostArgs()...), "build", "--all")...)
+	build.Env = append(os.Environ(), "PATH="+filepath.Dir(fakeMmdebstrap(t, fakeLanguages))+":"+os.Getenv("PATH"))
+	var stdout, stderr bytes.Buffer
+	build.Stdout, build.Stderr = &stdout, &stderr
+	err := build.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+		t.Errorf("it ended with %v; want exit code 1", err)
+	}
+	said := stderr.String()
+	if _, errs, ok := strings.Cut(said, "codebeaker: "); !ok || strings.Count(said, "codebeaker: ") != 1 ||
+		!strings.HasPrefix(errs, "build image of go: install packages: the mirror was not reached") || strings.Contains(errs, "python") {
+		t.Errorf("it said:\n%s", said)
+	}
+	built := builtImages(t, s)
+	for _, name := range []string{"python", "javascript", "csharp"} {
+		if !built[name].Ready || !strings.Contains(stdout.String(), "built "+name+" ") || !strings.Contains(said, name+": unpack\n") {
+			t.Errorf("%s: image is %+v; it printed %q and said:\n%s", name, built[name], stdout.String(), said)
+		}
+	}
+	if _, ok := built["go"]; ok {
+		t.Errorf("go has an image")
+	}
+}
+
+// TestLanguagesShareABase looks at the layers of two images of one build.
+func TestLanguagesShareABase(t *testing.T) {
+	h := newImageHost(t, fakeMmdebstrap(t, fakeLanguages))
+	built, err := h.BuildAll(t.Context(), []string{"python", "csharp", "py"}, func(string) images.Progress { return nil })
+	if err != nil || len(built) != 2 {
+		t.Fatalf("images are %+v, %v", built, err)
+	}
+	parents := make(map[string]bool)
+	for _, img := range built {
+		info, err := h.client.SnapshotService("overlayfs").Stat(inNamespace(t), img.ChainID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parents[info.Parent] = true
+		h.look(t, img, func(root string) {
+			for name, want := range map[string]string{"etc/motd": "base\n", "etc/more": "more\n"} {
+				if got, err := os.ReadFile(filepath.Join(root, name)); string(got) != want {
+					t.Errorf("%s of %s is %q, %v; want %q", name, img.Language, got, err, want)
+				}
+			}
+		})
+	}
+	if len(parents) != 1 || parents[""] {
+		t.Errorf("the images have the bases %v; want one", parents)
+	}
+	h.nothingLeft(t)
 }
 
 func TestFailedBuildKeepsTheImage(t *testing.T) {
@@ -336,12 +481,18 @@ func TestKilledBuildLeavesOnlyItsDirectory(t *testing.T) {
 
 func TestLanguageWithoutRecipe(t *testing.T) {
 	h := newImageHost(t, fakeMmdebstrap(t, "exit 1"))
-	for _, lang := range images.NewCatalogue().Languages() {
-		if _, err := h.Build(t.Context(), lang.Name, nil); !lang.Buildable() && !errdefs.IsNotImplemented(err) {
-			t.Errorf("%s: error is %v; want %v", lang.Name, err, errdefs.ErrNotImplemented)
-		}
-		if _, err := h.Resolve(t.Context(), lang.Name); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "codebeaker images") {
-			t.Errorf("%s: error is %v; want one that says how to get an image", lang.Name, err)
+	run := images.Program{Run: []string{"run", "{file}"}}
+	catalogue, err := images.NewCatalogue().With(images.Language{Name: "own", Program: run}, images.Language{Name: "other", Image: "r.example.org/other", Program: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := images.NewStore(h.client, images.Options{BuildDir: h.buildDir, Catalogue: catalogue})
+	if _, err := store.Build(t.Context(), "own", nil); !errdefs.IsNotImplemented(err) {
+		t.Errorf("error is %v; want %v", err, errdefs.ErrNotImplemented)
+	}
+	for name, how := range map[string]string{"python": "build python", "own": "pull own REFERENCE", "other": "pull other:"} {
+		if _, err := store.Resolve(t.Context(), name); !errdefs.IsNotFound(err) || !strings.Contains(err.Error(), "codebeaker images "+how) {
+			t.Errorf("%s: error is %v; want one with %q", name, err, how)
 		}
 	}
 	if _, err := h.Resolve(t.Context(), "ruby"); !errdefs.IsInvalidArgument(err) {

@@ -107,11 +107,11 @@ func newStack(t *testing.T) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	manager := session.New(session.Options{
-		Images: store, Snapshots: snaps, Containers: session.ContainersOf(containers),
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Images: store, Snapshots: snaps, Containers: session.ContainersOf(containers), Log: log,
 	})
-	front := rpc.New(rpc.Options{Sessions: manager})
+	front := rpc.New(rpc.Options{Sessions: manager, Commands: manager, Executions: manager, Catalogue: manager, Log: log})
 	web := httptest.NewServer(front.Handler())
 	st.base = web.URL
 	st.url = "ws" + strings.TrimPrefix(web.URL, "http") + rpc.Path
@@ -251,16 +251,21 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		// The Go runtime's and HTTP's own come and go; a leak of one a cycle would
-		// be two hundred.
-		const own = 5
-		if after.goroutines > before.goroutines+own || after.files > before.files+own {
-			return fmt.Errorf("before %+v, after %+v", before, after)
-		}
-		after.goroutines, after.files = before.goroutines, before.files
-		if after != before {
-			return fmt.Errorf("before %+v, after %+v", before, after)
-		}
-		return nil
+		return left(before, after)
 	})
+}
+
+// left says what there is more after something than before.
+func left(before, after census) error {
+	// The Go runtime's and HTTP's own come and go; a leak of one a cycle would
+	// be two hundred.
+	const own = 5
+	if after.goroutines > before.goroutines+own || after.files > before.files+own {
+		return fmt.Errorf("before %+v, after %+v", before, after)
+	}
+	after.goroutines, after.files = before.goroutines, before.files
+	if after != before {
+		return fmt.Errorf("before %+v, after %+v", before, after)
+	}
+	return nil
 }

@@ -1,8 +1,8 @@
 package test
 
 import (
+	"crypto/rand"
 	"errors"
-	"math/rand"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
@@ -21,7 +21,9 @@ func hostPlatform() string { return "linux/" + goruntime.GOARCH }
 func bigLayer(t *testing.T) []byte {
 	t.Helper()
 	data := make([]byte, 8<<20)
-	rand.New(rand.NewSource(1)).Read(data) //nolint:gosec // the bytes are to be the same in each run
+	if _, err := rand.Read(data); err != nil {
+		t.Fatal(err)
+	}
 	return tarFiles(t, "big", data)
 }
 

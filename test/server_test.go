@@ -166,7 +166,7 @@ func (s *server) images(ctx context.Context, args ...string) error {
 
 // unstarted returns a server of the test's own that was not started, and has no
 // image.
-func unstarted(t *testing.T) *server {
+func unstarted(t testing.TB) *server {
 	t.Helper()
 	s, err := newServer()
 	if err != nil {
@@ -183,7 +183,7 @@ func unstarted(t *testing.T) *server {
 
 // withBusybox returns a server of the test's own that was not started, and whose
 // python is busybox.
-func withBusybox(t *testing.T) *server {
+func withBusybox(t testing.TB) *server {
 	t.Helper()
 	s := unstarted(t)
 	if err := s.images(t.Context(), "import", "python", busyboxArchive(t)); err != nil {
@@ -193,7 +193,7 @@ func withBusybox(t *testing.T) *server {
 }
 
 // private starts a server of the test's own, with an image of busybox.
-func private(t *testing.T, args ...string) *server {
+func private(t testing.TB, args ...string) *server {
 	t.Helper()
 	s := withBusybox(t)
 	if err := s.start(args...); err != nil {
@@ -225,7 +225,7 @@ func (s *server) dial(tb testing.TB) *client.Client {
 }
 
 // eventually waits until check returns no error.
-func eventually(t *testing.T, check func() error) {
+func eventually(t testing.TB, check func() error) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()

@@ -50,6 +50,8 @@ type shellResult struct {
 	ExecutionID    string
 	ExitCode       int
 	Stdout, Stderr string
+	StdoutOffset   int64
+	StdoutEncoding string
 	EndReason      string
 	Signal         *string
 	Truncated      struct{ Stdout, Stderr bool }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"codebeaker/images"
 )
@@ -34,7 +33,7 @@ the new image from its next session on.`,
 }
 
 // withImages runs f with the image store of the root.
-func withImages(cmd *cobra.Command, cfg *config, f func(ctx context.Context, store *images.Store, progress images.Progress) error) (retErr error) {
+func withImages(cmd *cobra.Command, cfg *config, f func(ctx context.Context, store *images.Store, p *progress) error) (retErr error) {
 	if err := cfg.load(cmd); err != nil {
 		return err
 	}
@@ -50,42 +49,77 @@ func withImages(cmd *cobra.Command, cfg *config, f func(ctx context.Context, sto
 		return err
 	}
 	defer func() { retErr = errors.Join(retErr, h.close()) }()
-	progress, finish := drawProgress(cmd.ErrOrStderr())
-	defer finish()
-	return f(cmd.Context(), h.images, progress)
+	p := newProgress(cmd.ErrOrStderr())
+	defer p.finish()
+	return f(cmd.Context(), h.images, p)
 }
 
 func newBuildCommand(cfg *config) *cobra.Command {
-	var missing bool
+	var missing, all bool
 	cmd := &cobra.Command{
-		Use:   "build LANGUAGE ...",
+		Use:   "build LANGUAGE ... | --all",
 		Short: "Build language images from Debian packages",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Build language images from Debian packages.
+
+Several are built side by side, and what they have in common once. Where one
+fails, the others are built all the same.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return errors.New("build takes the names of languages, or --all")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, progress images.Progress) error {
-				for _, name := range args {
-					if missing {
-						ok, err := upToDate(ctx, cfg.catalogue, store, name)
-						if err != nil {
-							return err
-						}
-						if ok {
-							continue
-						}
-					}
-					started := time.Now()
-					image, err := store.Build(ctx, name, progress)
-					if err != nil {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, p *progress) error {
+				names := args
+				if all {
+					names = buildableNames(cfg.catalogue)
+				}
+				if missing {
+					var err error
+					if names, err = outOfDate(ctx, cfg.catalogue, store, names); err != nil {
 						return err
 					}
-					printImage(cmd.OutOrStdout(), "built", image, time.Since(started))
 				}
-				return nil
+				built, err := store.BuildAll(ctx, names, p.of)
+				p.finish()
+				for _, image := range built {
+					printImage(cmd.OutOrStdout(), "built", image, p.took(image.Language))
+				}
+				return err
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&missing, "missing", false, "build only what is missing or was built by another recipe")
+	cmd.Flags().BoolVar(&all, "all", false, "build the images of all languages that can be built")
 	return cmd
+}
+
+// buildableNames returns the languages that Build can make.
+func buildableNames(catalogue *images.Catalogue) []string {
+	var names []string
+	for _, lang := range catalogue.Languages() {
+		if lang.Buildable() {
+			names = append(names, lang.Name)
+		}
+	}
+	return names
+}
+
+// outOfDate returns those of the names whose image is missing or was built by
+// another recipe.
+func outOfDate(ctx context.Context, catalogue *images.Catalogue, store *images.Store, names []string) ([]string, error) {
+	var old []string
+	for _, name := range names {
+		ok, err := upToDate(ctx, catalogue, store, name)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			old = append(old, name)
+		}
+	}
+	return old, nil
 }
 
 // upToDate says whether a language has an image that its recipe of today, or a
@@ -115,13 +149,13 @@ Without a reference it is the one that the configuration file names for the
 language.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, progress images.Progress) error {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, p *progress) error {
 				started := time.Now()
 				ref := ""
 				if len(args) > 1 {
 					ref = args[1]
 				}
-				image, err := store.Pull(ctx, args[0], ref, progress)
+				image, err := store.Pull(ctx, args[0], ref, p.of(""))
 				if err != nil {
 					return err
 				}
@@ -147,9 +181,9 @@ func newImportCommand(cfg *config) *cobra.Command {
 				defer file.Close()
 				in = file
 			}
-			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, progress images.Progress) error {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, p *progress) error {
 				started := time.Now()
-				image, err := store.Import(ctx, args[0], in, progress)
+				image, err := store.Import(ctx, args[0], in, p.of(""))
 				if err != nil {
 					return err
 				}
@@ -166,7 +200,7 @@ func newListCommand(cfg *config) *cobra.Command {
 		Short: "List the languages and their images",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, _ images.Progress) error {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, _ *progress) error {
 				list, err := store.List(ctx)
 				if err != nil {
 					return err
@@ -204,7 +238,7 @@ func newRemoveCommand(cfg *config) *cobra.Command {
 		Short:   "Remove language images; sessions that run keep theirs",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, _ images.Progress) error {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, _ *progress) error {
 				var errs []error
 				for _, name := range args {
 					errs = append(errs, store.Remove(ctx, name))
@@ -218,46 +252,4 @@ func newRemoveCommand(cfg *config) *cobra.Command {
 func printImage(w io.Writer, done string, image images.Image, took time.Duration) {
 	fmt.Fprintf(w, "%s %s %s in %.1f s: %s, %d MiB, %s\n", done, image.Language, image.Version, took.Seconds(),
 		image.Name, image.Size>>20, image.Digest)
-}
-
-// drawProgress returns a Progress that shows where things are, on one line of a
-// terminal or else a line for each stage, and what ends the drawing.
-func drawProgress(w io.Writer) (progress images.Progress, finish func()) {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		var stage images.Stage
-		return func(e images.Event) {
-			if e.Stage != stage {
-				stage = e.Stage
-				fmt.Fprintln(w, stage)
-			}
-		}, func() {}
-	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil || width < 20 {
-		width = 80
-	}
-	drawn := false
-	return func(e images.Event) {
-			drawn = e.Stage != images.StageDone
-			if !drawn { // what was done is printed
-				fmt.Fprint(w, "\r\x1b[K")
-				return
-			}
-			text := string(e.Stage)
-			if e.Total > 0 {
-				text += fmt.Sprintf(" %d%%", 100*e.Done/e.Total)
-			}
-			if e.Message != "" {
-				text += ": " + e.Message
-			}
-			if runes := []rune(text); len(runes) > width-1 {
-				text = string(runes[:width-1])
-			}
-			fmt.Fprintf(w, "\r\x1b[K%s", text)
-		}, func() {
-			if drawn {
-				fmt.Fprint(w, "\r\x1b[K")
-			}
-		}
 }

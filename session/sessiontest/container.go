@@ -31,6 +31,13 @@ type Container struct {
 
 func newFiles() sftp.Handlers { return sftp.InMemHandler() }
 
+// Options returns what the container was made with and claimed for.
+func (c *Container) Options() runtime.ContainerOptions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opts
+}
+
 // Started returns what was asked to run, in order.
 func (c *Container) Started() []runtime.ExecOptions {
 	c.mu.Lock()

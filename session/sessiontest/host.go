@@ -8,6 +8,7 @@ package sessiontest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -31,6 +32,10 @@ type Host struct {
 	creating   chan struct{}
 	deleting   chan struct{}
 	chain      string // of the image; empty for no image
+	createTime time.Duration
+	// active counts calls of Delete that are under way, and mostActive is the
+	// most there were.
+	active, mostActive int
 }
 
 // NewHost returns a host with nothing on it.
@@ -91,6 +96,20 @@ func (h *Host) claimErr() error {
 	return err
 }
 
+// SlowCreates has the creation of each container take a time.
+func (h *Host) SlowCreates(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.createTime = d
+}
+
+// MostDeletes returns how many containers were deleted at one time.
+func (h *Host) MostDeletes() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mostActive
+}
+
 // SetImage changes the chain id of the image; an empty one is no image.
 func (h *Host) SetImage(chain string) {
 	h.mu.Lock()
@@ -130,12 +149,12 @@ func (h *Host) Containers() []*Container {
 	return all
 }
 
-// Leave puts a container and a snapshot on the host as an earlier manager may
-// have left them.
-func (h *Host) Leave(id string) {
+// Leave puts a container with labels and a snapshot on the host as an earlier
+// manager may have left them.
+func (h *Host) Leave(id string, labels map[string]string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.snapshots[id], h.containers[id] = "chain", &Container{}
+	h.snapshots[id], h.containers[id] = "chain", &Container{opts: runtime.ContainerOptions{Labels: labels}}
 }
 
 // Resolve implements session.Images.
@@ -153,8 +172,17 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 	h.mu.Lock()
 	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: newFiles()}
 	h.containers[opts.ID] = c // a failed create leaves something too
-	err, held := h.createErr, h.creating
+	err, held, takes := h.createErr, h.creating, h.createTime
 	h.mu.Unlock()
+	if takes > 0 {
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +200,14 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 func (h *Host) Delete(ctx context.Context, id string) error {
 	h.mu.Lock()
 	held := h.deleting
+	h.active++
+	h.mostActive = max(h.mostActive, h.active)
 	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.active--
+	}()
 	if held != nil {
 		select {
 		case <-held:
@@ -193,12 +228,14 @@ func (h *Host) Delete(ctx context.Context, id string) error {
 }
 
 // Leftovers implements session.Containers.
-func (h *Host) Leftovers(context.Context, string) ([]string, error) {
+func (h *Host) Leftovers(_ context.Context, label string) ([]string, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var ids []string
-	for id := range h.containers {
-		ids = append(ids, id)
+	for id, c := range h.containers {
+		if _, ok := c.Labels()[label]; ok {
+			ids = append(ids, id)
+		}
 	}
 	return ids, nil
 }

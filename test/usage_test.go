@@ -1,0 +1,63 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Two programs of one session run at the same time; the one waits for the other.
+func TestUsageIsTheExecutionsOwn(t *testing.T) {
+	s := busybox(t)
+	b := s.session(t, nil)
+	w := s.wire(t)
+	idle := w.background(b, "read line", nil)
+	// 50 MiB in one buffer, and work for some 300 ms.
+	busy := w.background(b, `dd if=/dev/zero of=/dev/null bs=50M count=1 2>/dev/null
+i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done`, nil)
+	w.finished(busy)
+	w.call("execution.input", object{"executionId": idle, "data": "\n"}, nil)
+	w.finished(idle)
+	much, little := w.status(busy).Usage, w.status(idle).Usage
+	t.Logf("the one used %+v, the other %+v", *much, *little)
+	if much.CPUMs < 100 || much.PeakMemoryBytes < 50<<20 || much.PeakMemoryBytes > 80<<20 {
+		t.Errorf("a program that took 50 MiB and worked used %+v", *much)
+	}
+	if little.CPUMs > much.CPUMs/4 || little.PeakMemoryBytes > 16<<20 || little.PeakMemoryBytes == 0 {
+		t.Errorf("a program that waited used %+v", *little)
+	}
+}
+
+func TestExitCodeThatLooksLikeASignalIsNone(t *testing.T) {
+	requireExitInfo(t)
+	b := busybox(t).session(t, nil)
+	for _, code := range []int{129, 137, 143} {
+		o := b.do(shell(fmt.Sprintf("exit %d", code), nil))
+		if r := o.Result; o.Success || r.ExitCode != code || r.EndReason != "exited" || r.Signal != nil {
+			t.Errorf("exit %d was answered with %+v", code, o)
+		}
+	}
+	o := b.do(shell("kill -9 $$", nil))
+	if r := o.Result; o.Success || r.ExitCode != 137 || r.EndReason != "signaled" || r.Signal == nil || *r.Signal != "SIGKILL" {
+		t.Errorf("kill -9 was answered with %+v", o)
+	}
+}
+
+// requireExitInfo leaves a test out where the kernel does not tell an exit code
+// from a signal by a pidfd, as Linux does from 6.15 on.
+func requireExitInfo(t *testing.T) {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	release := unix.ByteSliceToString(name.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		t.Fatalf("read the kernel's version %q: %v", release, err)
+	}
+	if major < 6 || major == 6 && minor < 15 {
+		t.Skipf("the kernel is %s; from 6.15 on it tells an exit code of 137 from SIGKILL", release)
+	}
+}
