@@ -46,7 +46,7 @@ func prepare() error {
 			return fmt.Errorf("%w (run make build)", err)
 		}
 	}
-	programs := []string{"mmdebstrap", "busybox", "docker-registry", "node", "npm"}
+	programs := []string{"mmdebstrap", "busybox", "chromium", "docker-registry", "node", "npm"}
 	if inVM() {
 		programs = []string{"busybox", "systemctl"} // the others' tests are left out there
 	}
