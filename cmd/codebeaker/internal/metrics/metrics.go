@@ -15,7 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime"
+	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -71,7 +71,7 @@ func New(opts Options) *Metrics {
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1, labelled with the versions of the server and of its Go.",
 	}, []string{"version", "goversion"})
-	build.WithLabelValues(opts.Version, runtime.Version()).Set(1)
+	build.WithLabelValues(opts.Version, goruntime.Version()).Set(1)
 	m.registry.MustRegister(build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
