@@ -76,10 +76,10 @@ test: deps-test build vet
 test-vm: need-root deps-vm build test-binary
 	@GO='$(GO)' DEBIAN='$(DEBIAN)' VM_ACCEL='$(VM_ACCEL)' exec test/vm/run.sh $(VM_ARGS)
 
-# What rpc.discover answers, for those who have no server. A test fails where it
-# was not written anew.
+# What rpc.discover answers, for those who have no server, and the table of the
+# metrics. A test fails where one was not written anew.
 docs:
-	@$(GO) test -count=1 ./rpc -run '^TestDocumentIsThatOfTheCode$$' -update
+	@$(GO) test -count=1 ./rpc ./cmd/codebeaker/internal/metrics -run '^TestDocument(IsThatOfTheCode|ListsAllMetrics)$$' -update
 
 vet: vet-vagrant
 	@unformatted=$$("$$($(GO) env GOROOT)"/bin/gofmt -l .); if [ -n "$$unformatted" ]; then \

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // prepare completes a call, or says why it cannot be one.
@@ -33,15 +34,28 @@ func (s *Server) respond(ctx context.Context, from *conn, c *call) []byte {
 		if err != nil {
 			log.Debug("notification failed", "method", c.request.method, "error", err)
 		}
+		s.observe(c, codeOf(err))
 		return nil
 	}
 	if err == nil {
 		var response []byte
 		if response, err = encodeResult(c.id, result); err == nil {
+			s.observe(c, 0)
 			return response
 		}
 	}
-	return encodeError(c.id, wireErrorOf(log.With("method", c.request.method), err))
+	told := wireErrorOf(log.With("method", c.request.method), err)
+	s.observe(c, told.Code)
+	return encodeError(c.id, told)
+}
+
+// observe tells the observer of a request that has a response.
+func (s *Server) observe(c *call, code int) {
+	ended := c.method.ended
+	if ended == nil { // it was refused before its method was known
+		ended = s.unnamed
+	}
+	ended(code, time.Since(c.received))
 }
 
 func (s *Server) carryOut(ctx context.Context, from *conn, c *call) (result any, err error) {

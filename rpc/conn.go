@@ -189,20 +189,23 @@ func (c *conn) readFailed(err error) {
 
 // take makes a frame of a message and sees it carried out.
 func (c *conn) take(text []byte) {
+	received := time.Now()
 	msg := decodeMessage(text, c.srv.opts.MaxBatch)
 	f := &frame{batch: msg.batch, size: int64(len(text)), responses: make([][]byte, len(msg.entries))}
 	var calls []*call
 	for i, e := range msg.entries {
-		call := &call{request: e.request, frame: f, index: i}
+		call := &call{request: e.request, frame: f, index: i, received: received}
 		if e.err == nil {
 			e.err = c.srv.prepare(call)
 		}
-		switch {
-		case e.err == nil:
+		if e.err == nil {
 			calls = append(calls, call)
-		case e.id != nil:
+			continue
+		}
+		if e.id != nil {
 			f.responses[i] = encodeError(e.id, e.err)
 		}
+		c.srv.observe(call, e.err.Code)
 	}
 	c.update(func(s *state) { s.take(f, calls) })
 }

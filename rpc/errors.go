@@ -66,6 +66,18 @@ func wireErrorOf(log *slog.Logger, err error) *wireError {
 	return internalError(log, err)
 }
 
+// codeOf returns the code that a client would be told of an error, 0 where
+// there is none.
+func codeOf(err error) int {
+	if err == nil {
+		return 0
+	}
+	if e := translate(err); e != nil {
+		return e.Code
+	}
+	return codeInternal
+}
+
 // failureText says why an execution failed, as far as that is the client's
 // business.
 func failureText(err error) string {

@@ -19,6 +19,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/health", readOnly(s.serveReady))
 	mux.HandleFunc("/health/ready", readOnly(s.serveReady))
 	mux.HandleFunc("/health/live", readOnly(s.serveLive))
+	if s.opts.Metrics != nil {
+		mux.HandleFunc("/metrics", readOnly(s.opts.Metrics.ServeHTTP))
+	}
 	return mux
 }
 

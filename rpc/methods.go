@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"time"
 )
 
 // protocolVersion changes when a client has to know of a change.
@@ -27,6 +28,8 @@ type method struct {
 	// call carries out a request. The params are a valid JSON object or array.
 	// Errors go through wireErrorOf.
 	call func(ctx context.Context, from *caller, params json.RawMessage) (any, error)
+	// ended is the Observer's.
+	ended func(code int, took time.Duration)
 }
 
 // caller is where a call comes from, for methods that send notifications there.

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"codebeaker/session"
@@ -68,6 +69,10 @@ type Options struct {
 	// Ready returns why the server cannot work, or nil. It is called for each
 	// health request. The text is shown to whoever asks.
 	Ready func() error
+	// Observer is told of requests; nobody is where it is nil.
+	Observer Observer
+	// Metrics serves /metrics; nil for none.
+	Metrics http.Handler
 
 	// MaxMessageBytes bounds a message from a client. Default 16 MiB.
 	MaxMessageBytes int64
@@ -111,6 +116,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
 	}
 	if o.Name == "" {
 		o.Name = "codebeaker"

@@ -15,19 +15,22 @@ import (
 
 // Server is the front of the server. It is made by New.
 type Server struct {
-	opts     Options
-	methods  map[string]method
+	opts    Options
+	methods map[string]method
+	// unnamed is method.ended of requests that name no method that there is.
+	unnamed  func(code int, took time.Duration)
 	commands commands
 	document documentText
 	handler  http.Handler
 	started  time.Time
 	now      func() time.Time
 
-	mu       sync.Mutex
-	places   int // taken by connections, those being made included
-	conns    map[*conn]struct{}
-	calls    int // taken and not ended, of all connections
-	stopping bool
+	mu        sync.Mutex
+	places    int    // taken by connections, those being made included
+	connected uint64 // connections that were added
+	conns     map[*conn]struct{}
+	calls     int // taken and not ended, of all connections
+	stopping  bool
 	// idle is closed when stopping and no call is left, gone when no connection
 	// is left either.
 	idle, gone chan struct{}
@@ -46,12 +49,17 @@ func New(opts Options) *Server {
 	}
 	s.started = s.now()
 	s.methods = s.methodTable()
+	for name, m := range s.methods {
+		m.ended = s.opts.Observer.Requests(name)
+		s.methods[name] = m
+	}
+	s.unnamed = s.opts.Observer.Requests("")
 	s.document = s.newDocument().encode()
 	s.handler = s.routes()
 	return s
 }
 
-// Handler serves /ws/jsonrpc and /health. It goes on answering during a
+// Handler serves /ws/jsonrpc, /health and /metrics. It goes on answering during a
 // Shutdown, so the http.Server should be stopped after that.
 func (s *Server) Handler() http.Handler { return s.handler }
 
@@ -199,6 +207,7 @@ func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
+	s.connected++
 	return !s.stopping
 }
 

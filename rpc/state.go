@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"slices"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -28,6 +29,8 @@ type call struct {
 	method method
 	frame  *frame
 	index  int
+	// received is when its message was.
+	received time.Time
 	// queue is that of the calls which wait for each other; "" for none.
 	queue string
 	// refused is why the call must not be carried out after all.

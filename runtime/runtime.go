@@ -95,6 +95,9 @@ func New(opts Options) (*Runtime, error) {
 // run keep it alive, and go on.
 func (r *Runtime) Close() error { return r.host.Group(r.opts.CgroupParent).Prune() }
 
+// ShimName returns the name of the shim that runs the containers, or its path.
+func (r *Runtime) ShimName() string { return r.opts.Shim.Name }
+
 // RuncVersion asks a runc binary for its version.
 func RuncVersion(ctx context.Context, path string) (string, error) {
 	out, err := exec.CommandContext(ctx, path, "--version").Output()

@@ -112,7 +112,7 @@ func newExecution(opts *Options, spill *output.Spill, language, command string, 
 	return &Execution{
 		id: newID(), language: language, command: command, tty: p.TTY, background: background, opts: opts,
 		created: time.Now(), status: StatusQueued,
-		logs:    [2]*output.Log{output.NewLog(opts.MaxOutputBytes, spill), output.NewLog(opts.MaxOutputBytes, spill)},
+		logs:    [2]*output.Log{output.NewLog(opts.MaxOutputBytes, spill, opts.Kept), output.NewLog(opts.MaxOutputBytes, spill, opts.Kept)},
 		started: make(chan struct{}), done: make(chan struct{}),
 		cancelled: make(chan struct{}), overflow: make(chan struct{}),
 		typing: make(chan struct{}, 1),

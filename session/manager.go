@@ -64,6 +64,8 @@ type Options struct {
 	MaxOutputBytes int
 	// Spill keeps more of the streams, in files; nil for nothing more.
 	Spill *output.Spill
+	// Kept counts what is kept of the streams; nil for nobody.
+	Kept *output.Kept
 	// MaxPrintedBytes ends an execution that prints more, on both streams
 	// together; 0 is no limit.
 	MaxPrintedBytes int64
@@ -190,7 +192,7 @@ func (m *Manager) Recover(ctx context.Context) (int, error) {
 // Stats counts sessions and what waits.
 func (m *Manager) Stats() Stats {
 	m.mu.Lock()
-	stats := Stats{Sessions: map[State]int{}, Queued: m.queued, Removing: len(m.removal.places)}
+	stats := Stats{Sessions: map[State]int{}, MaxSessions: m.opts.MaxSessions, Queued: m.queued, Removing: len(m.removal.places)}
 	for _, s := range m.sessions {
 		stats.Sessions[s.info().State]++
 	}

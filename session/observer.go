@@ -67,6 +67,8 @@ type StageTime struct {
 type Stats struct {
 	// Sessions counts those that List shows, by state.
 	Sessions map[State]int
+	// MaxSessions is how many there may be.
+	MaxSessions int
 	// Queued is how many executions wait for a session of their own.
 	Queued int
 	// Removing is how many containers are being removed behind an answer.

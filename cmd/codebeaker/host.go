@@ -115,9 +115,19 @@ func (h *host) close() error {
 	return err
 }
 
+// shims are those of the host's sessions, once there is a manager.
+func (h *host) shims(cfg *config) shim.Family {
+	address := cfg.Containerd
+	if address == "" {
+		address = engine.SocketPath(cfg.State)
+	}
+	return shim.Family{Runtime: h.containers.ShimName(), Address: address, Namespace: cfg.Namespace}
+}
+
 // newManager returns the sessions of a host, with what earlier ones left
-// removed.
-func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*session.Manager, error) {
+// removed. It tells the observer what happens, and counts in kept what it keeps
+// of output.
+func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, observer session.Observer, kept *output.Kept) (*session.Manager, error) {
 	stock, err := findShim(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -156,6 +166,8 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 		Pool:            cfg.pool(),
 		ExecTimeout:     cfg.ExecTimeout,
 		Spill:           spill,
+		Kept:            kept,
+		Observer:        observer,
 		MaxPrintedBytes: cfg.OutputLimitMB << 20,
 		KeepExecutions:  cfg.KeepExecutions,
 	})

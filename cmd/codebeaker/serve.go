@@ -13,8 +13,10 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"codebeaker/cmd/codebeaker/internal/metrics"
 	"codebeaker/rpc"
 	"codebeaker/session"
+	"codebeaker/session/output"
 )
 
 const (
@@ -113,7 +115,8 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 	if s.host, err = openHost(ctx, cfg, log, "codebeaker serve"); err != nil {
 		return nil, err
 	}
-	if s.sessions, err = s.host.newManager(ctx, cfg, log); err != nil {
+	m, kept := metrics.New(metrics.Options{Version: version, Languages: cfg.catalogue.Names(), Log: log}), &output.Kept{}
+	if s.sessions, err = s.host.newManager(ctx, cfg, log, m, kept); err != nil {
 		return nil, err
 	}
 	s.sessions.StartPool(ctx)
@@ -125,6 +128,8 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		Log:            log,
 		Version:        version,
 		AllowedOrigins: cfg.AllowOrigins,
+		Observer:       m,
+		Metrics:        m.Handler(),
 		Ready: func() error {
 			if err := s.alive(context.WithoutCancel(ctx), readyTimeout); err != nil {
 				log.ErrorContext(ctx, "the server does not answer itself", "error", err)
@@ -133,6 +138,7 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 			return nil
 		},
 	})
+	m.Watch(metrics.Sources{Sessions: s.sessions, Server: s.rpc, Output: kept, Shims: s.host.shims(cfg).Memory})
 	s.http = &http.Server{
 		Handler:           s.rpc.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,

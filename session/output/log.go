@@ -14,6 +14,7 @@ const DefaultMemory = 1 << 20
 type Log struct {
 	memory int
 	spill  *Spill
+	kept   *Kept
 
 	mu sync.Mutex
 	// The window is from start to end. The byte at offset o is at o modulo the
@@ -24,15 +25,18 @@ type Log struct {
 	file       *os.File
 	size       int64         // of file
 	changed    chan struct{} // closed at the next change; nil where nobody waits
+	// inMemory and inFile are what kept was told of.
+	inMemory, inFile int64
 }
 
 // NewLog returns an empty log that keeps up to memory bytes in memory, and
-// more in a file of spill where that is not nil and has room.
-func NewLog(memory int, spill *Spill) *Log {
+// more in a file of spill where that is not nil and has room. It is counted in
+// kept where that is not nil.
+func NewLog(memory int, spill *Spill, kept *Kept) *Log {
 	if memory <= 0 {
 		memory = DefaultMemory
 	}
-	return &Log{memory: memory, spill: spill}
+	return &Log{memory: memory, spill: spill, kept: kept}
 }
 
 // Write adds to the stream. It never fails, so that no program waits for its
@@ -64,6 +68,7 @@ func (l *Log) write(p []byte) int {
 		n := copy(l.ring[at:], p)
 		copy(l.ring, p[n:])
 		l.end += int64(len(p))
+		l.account()
 		l.signal()
 		return len(p)
 	}
@@ -84,6 +89,7 @@ func (l *Log) write(p []byte) int {
 		l.spill.log.Warn("output is lost", "error", err)
 		l.start = l.end
 	}
+	l.account()
 	l.signal()
 	return len(p)
 }
@@ -147,6 +153,7 @@ func (l *Log) Discard() {
 	}
 	l.file, l.ring, l.spill = nil, nil, nil
 	l.start, l.ended = l.end, true
+	l.account()
 	l.signal()
 }
 

@@ -29,8 +29,8 @@ func spillTo(t *testing.T, file, most int64) *Spill {
 func logs(t *testing.T) map[string]*Log {
 	t.Helper()
 	return map[string]*Log{
-		"memory": NewLog(1000, nil),
-		"file":   NewLog(100, spillTo(t, 1000, 1000)),
+		"memory": NewLog(1000, nil, nil),
+		"file":   NewLog(100, spillTo(t, 1000, 1000), nil),
 	}
 }
 
@@ -85,7 +85,7 @@ func TestLogDropsWhatComesAfterItsEnd(t *testing.T) {
 func TestSpillIsBoundedAndGivenBack(t *testing.T) {
 	s := spillTo(t, 1000, 2000)
 	fill := func() *Log {
-		l := NewLog(100, s)
+		l := NewLog(100, s, nil)
 		l.Write(pattern(5000))
 		return l
 	}
@@ -110,7 +110,7 @@ func TestSpillIsBoundedAndGivenBack(t *testing.T) {
 }
 
 func TestBrokenFileLosesOutputAndSaysSo(t *testing.T) {
-	l := NewLog(100, spillTo(t, 1000, 1000))
+	l := NewLog(100, spillTo(t, 1000, 1000), nil)
 	l.Write(pattern(500))
 	r := NewReader(l, 0)
 	l.file.Close()
@@ -127,7 +127,7 @@ func TestBrokenFileLosesOutputAndSaysSo(t *testing.T) {
 
 func TestReaderGetsWhatIsWrittenWhenItIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLog(0, nil)
+		l := NewLog(0, nil, nil)
 		r := NewReader(l, 0)
 		got := make(chan string)
 		go func() {
@@ -157,7 +157,7 @@ func TestReaderGetsWhatIsWrittenWhenItIsWritten(t *testing.T) {
 func TestReaderEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := NewReader(NewLog(0, nil), 0).Next(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := NewReader(NewLog(0, nil, nil), 0).Next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Next: %v", err)
 	}
 }
@@ -178,7 +178,7 @@ func TestReaderThatIsPassedIsToldWhatItLost(t *testing.T) {
 }
 
 func TestReaderStartsInTheWindow(t *testing.T) {
-	l := NewLog(1000, nil)
+	l := NewLog(1000, nil, nil)
 	l.Write(pattern(3000))
 	for asked, want := range map[int64]int64{-1: 2000, 0: 2000, 2500: 2500, 9999: 3000} {
 		if r := NewReader(l, asked); r.Offset() != want {
@@ -189,7 +189,7 @@ func TestReaderStartsInTheWindow(t *testing.T) {
 
 func TestChunksCutNoCharacter(t *testing.T) {
 	text := strings.Repeat("aé€🎉", 20000)
-	l := NewLog(len(text), nil)
+	l := NewLog(len(text), nil, nil)
 	r := NewReader(l, 0)
 	go func() {
 		defer l.Close()
@@ -244,7 +244,7 @@ func TestCut(t *testing.T) {
 }
 
 func TestTailDoesNotBeginInsideOfACharacter(t *testing.T) {
-	l := NewLog(0, nil)
+	l := NewLog(0, nil, nil)
 	l.Write([]byte("a€b"))
 	if tail, offset, err := l.Tail(3); err != nil || string(tail) != "b" || offset != 4 {
 		t.Errorf("Tail: %q at %d, %v", tail, offset, err)
@@ -259,7 +259,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 	for i := range want {
 		want[i] = byte(rand.Uint32())
 	}
-	l := NewLog(1<<10, spillTo(t, 64<<10, 64<<10))
+	l := NewLog(1<<10, spillTo(t, 64<<10, 64<<10), nil)
 	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
