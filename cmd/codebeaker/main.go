@@ -65,7 +65,7 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       version,
 	}
-	root.AddCommand(newServeCommand(), newRunCommand(), newImagesCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newRunCommand(), newImagesCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand())
 	return root
 }
 
