@@ -20,13 +20,14 @@ type key struct {
 type cells struct {
 	plan    Plan
 	samples map[key][][]sample
+	pooled  map[key]int // of the sandboxes that were created
 	small   []byte
 	large   []byte
 }
 
 func newCells(plan Plan) *cells {
 	return &cells{
-		plan: plan, samples: map[key][][]sample{},
+		plan: plan, samples: map[key][][]sample{}, pooled: map[key]int{},
 		small: []byte(strings.Repeat("0123456789abcdef", smallBytes/16)),
 		large: []byte(strings.Repeat("0123456789abcde\n", largeBytes/16)),
 	}
@@ -180,6 +181,11 @@ func (c *cells) lives(ctx context.Context, s *contestant, mode Mode, n int) (ret
 		boxes[i], err = s.Create(ctx)
 		return err
 	})))
+	for _, box := range boxes {
+		if p, ok := box.(interface{ Pooled() bool }); ok && p.Pooled() {
+			c.pooled[key{Create, mode, n, s.Name}]++
+		}
+	}
 	return c.ends(ctx, s, mode, n, boxes)
 }
 

@@ -97,9 +97,13 @@ func startStock(ctx context.Context, o stockOptions) (_ *stock, retErr error) {
 	return s, nil
 }
 
-func (s *stock) in(ctx context.Context) context.Context { return namespaces.WithNamespace(ctx, "bench") }
+func (s *stock) in(ctx context.Context) context.Context {
+	return namespaces.WithNamespace(ctx, "bench")
+}
 
-func (s *stock) id() string { return "x" + strconv.FormatInt(s.last.Add(1), 10) + "-" + filepath.Base(s.opts.dir) }
+func (s *stock) id() string {
+	return "x" + strconv.FormatInt(s.last.Add(1), 10) + "-" + filepath.Base(s.opts.dir)
+}
 
 func (s *stock) Daemons() []int { return []int{s.process.cmd.Process.Pid} }
 

@@ -39,10 +39,13 @@ func (r *Report) WriteMarkdown(w io.Writer, plot string) error {
 		"A sandbox is created until it runs programs. *close* is until that is answered, *gone* until the sandbox's processes, cgroups, mounts, shim of its own and records are gone, both from when it is asked to close; " +
 		"the files of its layer are collected after that.\n\n")
 	r.groups(func(title string, cells []Cell) {
-		p.print("| %s | n | failed | min | p50 | p95 | p99 | max | best round | ours/theirs |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n", title)
+		p.print("| %s | n | failed | min | p50 | p95 | p99 | max | best round | ours/theirs | |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n", title)
 		for _, c := range cells {
 			row := c.row()
-			p.print("| %s |\n", strings.Join(row[:10], " | "))
+			for i := range row {
+				row[i] = escape(row[i])
+			}
+			p.print("| %s |\n", strings.Join(row, " | "))
 		}
 		p.print("\n")
 	})

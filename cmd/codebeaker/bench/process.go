@@ -19,7 +19,7 @@ const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 90 * time.Second
 	// keptLines are of a daemon's log, to show where it fails.
-	keptLines = 40
+	keptLines = 100
 )
 
 // process is a daemon of a subject.
@@ -27,7 +27,6 @@ type process struct {
 	name   string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	lines  chan string // what it logs while somebody reads, else dropped
 
 	mu  sync.Mutex
 	log []string
@@ -48,7 +47,7 @@ func startProcess(name, path string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{name: name, cmd: cmd, exited: make(chan struct{}), lines: make(chan string)}
+	p := &process{name: name, cmd: cmd, exited: make(chan struct{})}
 	go func() {
 		defer close(p.exited)
 		scanner := bufio.NewScanner(stderr)
@@ -63,14 +62,10 @@ func startProcess(name, path string, args ...string) (*process, error) {
 
 func (p *process) note(line string) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.log = append(p.log, line)
 	if len(p.log) > keptLines {
 		p.log = p.log[1:]
-	}
-	p.mu.Unlock()
-	select {
-	case p.lines <- line:
-	default:
 	}
 }
 

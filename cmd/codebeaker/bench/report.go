@@ -35,6 +35,8 @@ type Cell struct {
 	AtOnce  int    `json:"atOnce"`
 	Subject string `json:"subject"`
 	Summary
+	// Pooled is how many sandboxes were ready before they were asked for.
+	Pooled int `json:"pooled,omitempty"`
 	// Ratio is this server's p50 by that of the subject, as in "1/12" where it is
 	// 0.083; 0 for the server itself and where either is unknown.
 	Ratio float64 `json:"ratio,omitempty"`
@@ -51,8 +53,9 @@ func (c *cells) summaries(subjects []Info) []Cell {
 		for _, mode := range []Mode{Sequential, Burst, Staggered} {
 			for _, n := range atOnce {
 				for _, s := range subjects {
-					if samples, ok := c.samples[key{m, mode, n, s.Name}]; ok {
-						list = append(list, Cell{Measure: m, Mode: mode, AtOnce: n, Subject: s.Name, Summary: summarize(samples)})
+					k := key{m, mode, n, s.Name}
+					if samples, ok := c.samples[k]; ok {
+						list = append(list, Cell{Measure: m, Mode: mode, AtOnce: n, Subject: s.Name, Summary: summarize(samples), Pooled: c.pooled[k]})
 					}
 				}
 			}

@@ -198,21 +198,32 @@ type starter struct {
 func (r *run) starters() []starter {
 	o := r.opts
 	const server = "codebeaker serve, through its WebSocket"
-	serve := func(flags ...string) func(ctx context.Context, c *contestant) (string, error) {
+	serve := func(pool bool, flags ...string) func(ctx context.Context, c *contestant) (string, error) {
 		return func(ctx context.Context, c *contestant) (string, error) {
 			s, err := startServer(ctx, serverOptions{
 				program: o.Program, dir: c.dir, cgroup: c.cgroup, archive: o.Image.Archive, flags: append(o.ServerFlags[:len(o.ServerFlags):len(o.ServerFlags)], flags...),
+				pool: pool,
 			})
 			if err != nil {
 				return "", err
 			}
 			c.Subject, c.Version = s, o.Version
+			if pool {
+				switch err := s.settle(ctx); {
+				case errors.Is(err, errNoPoolMetrics):
+					r.say("creates do not wait until the pool is full: %v", err)
+				case err != nil:
+					return "", errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+				default:
+					c.settle = s.settle
+				}
+			}
 			return "", nil
 		}
 	}
-	all := []starter{{Info{Name: nameServer, How: server}, "p", serve()}}
+	all := []starter{{Info{Name: nameServer, How: server}, "p", serve(o.Pool)}}
 	if o.Pool {
-		all = append(all, starter{Info{Name: nameCold, How: "the same with its pool switched off, so that every session is created when it is asked for", NewOnly: true}, "n", serve("--pool=0")})
+		all = append(all, starter{Info{Name: nameCold, How: "the same with its pool switched off, so that every session is created when it is asked for", NewOnly: true}, "n", serve(false, "--pool=0")})
 	}
 	return append(all,
 		starter{Info{Name: nameContainerd, How: "stock containerd and its shim for runc, in a process of its own, through its Go client: NewContainer, NewTask, Exec; files through cat"}, "c", r.startStock},

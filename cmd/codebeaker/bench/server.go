@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"codebeaker/rpc/client"
@@ -23,6 +24,7 @@ type server struct {
 	url     string
 	cgroup  string
 	state   string
+	pool    bool
 
 	mu sync.Mutex
 	// free are connections that nobody uses: requests of one that name the same
@@ -37,6 +39,7 @@ type serverOptions struct {
 	cgroup  string
 	archive string // of the image
 	flags   []string
+	pool    bool // that the server has a pool
 }
 
 // startServer starts a server with an image.
@@ -56,22 +59,19 @@ func startServer(ctx context.Context, o serverOptions) (_ *server, retErr error)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: p, cgroup: o.cgroup, state: state}
+	s := &server{process: p, cgroup: o.cgroup, state: state, pool: o.pool}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, s.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	return s, p.await(ctx, func(ctx context.Context) error {
-		select {
-		case line := <-p.lines:
+	return s, p.await(ctx, func(context.Context) error {
+		for line := range strings.Lines(p.logged()) {
 			var entry struct{ Msg, URL string }
 			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving" {
 				s.url = entry.URL
 				return nil
 			}
-		case <-p.exited:
-		case <-ctx.Done():
 		}
 		return errors.New("it does not serve yet")
 	})
@@ -118,18 +118,28 @@ func (s *server) Create(ctx context.Context) (Sandbox, error) {
 	var info struct {
 		SessionID   string `json:"sessionId"`
 		ContainerID string `json:"containerId"`
+		Timings     struct {
+			Pooled bool `json:"pooled"`
+		} `json:"timings"`
 	}
-	err := s.call(ctx, "session.create", map[string]any{"language": "python", "memoryLimitMB": memoryBytes >> 20}, &info)
-	if err != nil {
+	params := map[string]any{"language": "python", "memoryLimitMB": memoryBytes >> 20}
+	if s.pool {
+		params["timings"] = true // which say where the session came from
+	}
+	if err := s.call(ctx, "session.create", params, &info); err != nil {
 		return nil, err
 	}
-	return &serverSandbox{server: s, id: info.SessionID, container: info.ContainerID}, nil
+	return &serverSandbox{server: s, id: info.SessionID, container: info.ContainerID, pooled: info.Timings.Pooled}, nil
 }
 
 type serverSandbox struct {
 	server        *server
 	id, container string
+	pooled        bool
 }
+
+// Pooled says whether the session was ready before it was asked for.
+func (b *serverSandbox) Pooled() bool { return b.pooled }
 
 // outcome is an answer to session.execute.
 type outcome struct {

@@ -90,7 +90,7 @@ func (p panel) draw(out *printer, x, y int) {
 		low, high = min(low, c.P50), max(high, c.P99)
 	}
 	// Whole decades, so that a bar's length means the same in all of its panel.
-	first := math.Floor(math.Log10(max(low, 1e-3)))
+	first := math.Floor(math.Log10(max(low*0.7, 1e-3)))
 	last := max(math.Ceil(math.Log10(max(high, 1e-3))), first+1)
 	at := func(v float64) float64 {
 		part := (math.Log10(max(v, 1e-3)) - first) / (last - first)

@@ -57,7 +57,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	fmt.Fprint(w, "\nTimes in milliseconds. ours/theirs is the p50 of codebeaker by that of the line.\n")
 	r.groups(func(title string, cells []Cell) {
-		fmt.Fprintf(t, "\n%s\tn\tfailed\tmin\tp50\tp95\tp99\tmax\tbest round\tours/theirs\n", title)
+		fmt.Fprintf(t, "\n%s\tn\tfailed\tmin\tp50\tp95\tp99\tmax\tbest round\tours/theirs\t\n", title)
 		for _, c := range cells {
 			fmt.Fprintf(t, "  %s\n", strings.Join(c.row(), "\t"))
 		}
@@ -85,10 +85,14 @@ func (c *Cell) row() []string {
 	} else {
 		row = append(row, ms(c.Min), ms(c.P50), ms(c.P95), ms(c.P99), ms(c.Max), ms(c.BestRound), asRatio(c.Ratio))
 	}
-	if c.Failed > 0 {
-		row = append(row, fmt.Sprintf("first failure: %.120s", strings.ReplaceAll(c.Error, "\n", " ")))
+	var notes []string
+	if c.Pooled > 0 {
+		notes = append(notes, fmt.Sprintf("%d pooled", c.Pooled))
 	}
-	return row
+	if c.Failed > 0 {
+		notes = append(notes, fmt.Sprintf("first failure: %.120s", strings.ReplaceAll(c.Error, "\n", " ")))
+	}
+	return append(row, strings.Join(notes, "; "))
 }
 
 // row returns the columns of a subject's memory.

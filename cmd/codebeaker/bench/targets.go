@@ -50,6 +50,10 @@ func (r *Report) judge() []Target {
 	below("echo", Echo, nameServer, nameContainerd, 12)
 	if cold == nameCold {
 		within("create, pooled", Create, nameServer, 5, 20)
+		if c := r.find(Create, Sequential, 1, nameServer); c != nil && c.Pooled < c.OK() {
+			list[len(list)-1].Got += fmt.Sprintf("; %d of %d were pooled", c.Pooled, c.OK())
+			list[len(list)-1].Met = false
+		}
 		below("create, pooled", Create, nameServer, nameDocker, 40)
 	}
 	within("create, cold", Create, cold, 40, 120)
