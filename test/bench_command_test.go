@@ -148,7 +148,7 @@ func interruptBench(t *testing.T, args []string, said string) (code int, stderr 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(4*patience, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(10*patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		all.WriteString(lines.Text() + "\n")

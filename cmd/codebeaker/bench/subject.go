@@ -85,7 +85,7 @@ type contestant struct {
 // The names of subjects, which are what reports compare.
 const (
 	nameServer     = "codebeaker"
-	nameCold       = "codebeaker, no pool"
+	nameCold       = "codebeaker-cold"
 	nameContainerd = "containerd"
 	nameDocker     = "docker"
 	nameFork       = "fork+exec"
