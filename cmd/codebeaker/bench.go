@@ -59,7 +59,7 @@ installed. The host should have nothing else to do.`,
 	f.StringVar(&cfg.Runc, "runc", "", "runc's `path` (default: beside this program, then in PATH)")
 	f.StringVar(&dir, "dir", "/var/tmp", "`directory` for what the measurement makes, on a disk; 14 characters at most")
 	f.IntVar(&plan.Rounds, "rounds", plan.Rounds, "`number` of rounds, each of which measures everything")
-	f.IntSliceVar(&plan.AtOnce, "at-once", plan.AtOnce, "`numbers` that are asked for at one time")
+	f.IntSliceVar(&plan.AtOnce, "at-once", plan.AtOnce, "`numbers` that are asked for at one time; the largest also at an interval")
 	f.DurationVar(&plan.Gap, "stagger", plan.Gap, "`time` between two that are staggered")
 	f.IntVar(&plan.Creates, "creates", plan.Creates, "`number` of sandboxes that a round creates one after another")
 	f.IntVar(&plan.Programs, "programs", plan.Programs, "`number` of programs of each kind that a round runs one after another")

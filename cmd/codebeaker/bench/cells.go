@@ -69,10 +69,6 @@ func (c *cells) work(box Sandbox) map[Measure]func(ctx context.Context, i int) e
 // warmUp does everything that is measured, without measuring it, so that
 // connections are open and files are in memory.
 func (c *cells) warmUp(ctx context.Context, s *contestant) error {
-	most := 1
-	for _, n := range c.plan.AtOnce {
-		most = max(most, n)
-	}
 	box, err := s.Create(ctx)
 	if err != nil {
 		return fmt.Errorf("create a first sandbox: %w", err)
@@ -86,8 +82,24 @@ func (c *cells) warmUp(ctx context.Context, s *contestant) error {
 			}
 		}
 	}
-	errs = append(errs, firstError(Echo, pace(ctx, Burst, most, 0, timed(work[Echo]))))
-	return errors.Join(append(errs, box.Delete(context.WithoutCancel(ctx)))...)
+	errs = append(errs, firstError(Echo, pace(ctx, Burst, c.plan.most(), 0, timed(work[Echo]))))
+	return errors.Join(append(errs, remove(context.WithoutCancel(ctx), box))...)
+}
+
+// remove closes a sandbox and returns when it is gone, so that what comes next
+// has the host for itself.
+func remove(ctx context.Context, box Sandbox) error {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	w, err := newWatch(box.Traces())
+	if err != nil {
+		return errors.Join(err, box.Delete(ctx))
+	}
+	defer w.close()
+	if err := box.Delete(ctx); err != nil {
+		return err
+	}
+	return w.wait(ctx, watchInterval(1))
 }
 
 func firstError(m Measure, samples []sample) error {
@@ -116,11 +128,12 @@ func (c *cells) round(ctx context.Context, s *contestant) error {
 		}
 	}
 	for _, n := range c.plan.AtOnce {
-		for _, mode := range []Mode{Burst, Staggered} {
-			if err := c.lives(ctx, s, mode, n); err != nil {
-				return err
-			}
+		if err := c.lives(ctx, s, Burst, n); err != nil {
+			return err
 		}
+	}
+	if most := c.plan.most(); most > 1 {
+		return c.lives(ctx, s, Staggered, most)
 	}
 	return ctx.Err()
 }
@@ -132,7 +145,7 @@ func (c *cells) programs(ctx context.Context, s *contestant) (retErr error) {
 		return fmt.Errorf("create a sandbox to run programs in: %w", err)
 	}
 	defer func() {
-		if err := box.Delete(context.WithoutCancel(ctx)); err != nil && retErr == nil {
+		if err := remove(context.WithoutCancel(ctx), box); err != nil && retErr == nil {
 			retErr = fmt.Errorf("close the sandbox that programs ran in: %w", err)
 		}
 	}()
@@ -143,27 +156,28 @@ func (c *cells) programs(ctx context.Context, s *contestant) (retErr error) {
 			continue
 		}
 		n := c.plan.Programs
-		switch m {
-		case WriteSmall, ReadSmall:
+		large := m == WriteLarge || m == ReadLarge
+		switch {
+		case m == WriteSmall || m == ReadSmall:
 			n = c.plan.Files
-		case WriteLarge, ReadLarge:
+		case large:
 			n = 1
 		}
-		if n > 1 {
+		if !large {
 			// The first of a sandbox may start what the others find.
 			if err := firstError(m, pace(ctx, Sequential, 1, 0, timed(f))); err != nil {
 				return err
 			}
 		}
 		c.add(s, m, Sequential, 1, pace(ctx, Sequential, n, 0, timed(f)))
-		if m == WriteLarge || m == ReadLarge {
+		if large {
 			continue
 		}
 		for _, k := range c.plan.AtOnce {
 			c.add(s, m, Burst, k, pace(ctx, Burst, k, 0, timed(f)))
-			if m == Echo || m == Print {
-				c.add(s, m, Staggered, k, pace(ctx, Staggered, k, c.plan.Gap, timed(f)))
-			}
+		}
+		if most := c.plan.most(); most > 1 && (m == Echo || m == Print) {
+			c.add(s, m, Staggered, most, pace(ctx, Staggered, most, c.plan.Gap, timed(f)))
 		}
 	}
 	return ctx.Err()

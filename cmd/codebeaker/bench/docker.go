@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // docker is a private dockerd with the installed containerd and runc, used
@@ -95,13 +96,13 @@ func (d *docker) versions(ctx context.Context) (string, error) {
 	if err := d.client.call(ctx, http.MethodGet, "/version", nil, nil, &v); err != nil {
 		return "", err
 	}
-	text := v.Version
+	all := []string{v.Version}
 	for _, c := range v.Components {
 		if c.Name == "containerd" || c.Name == "runc" {
-			text += fmt.Sprintf(", %s %s", c.Name, c.Version)
+			all = append(all, c.Name+" "+c.Version)
 		}
 	}
-	return text, nil
+	return strings.Join(all, ", "), nil
 }
 
 func (d *docker) Daemons() []int {

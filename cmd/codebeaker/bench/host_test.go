@@ -169,8 +169,12 @@ func TestPoolIsFull(t *testing.T) {
 		text string
 		full bool
 	}{
-		{metrics("4", "0", "4"), true}, {metrics("5", "0", "4"), true}, {metrics("0", "0", "0"), true},
-		{metrics("3", "1", "4"), false}, {metrics("4", "1", "4"), false}, {metrics("3", "0", "4"), false},
+		{metrics("4", "0", "4"), true},
+		{metrics("5", "0", "4"), true},
+		{metrics("0", "0", "0"), true},
+		{metrics("3", "1", "4"), false},
+		{metrics("4", "1", "4"), false},
+		{metrics("3", "0", "4"), false},
 	} {
 		if full, err := poolFull(c.text); err != nil || full != c.full {
 			t.Errorf("full is %v, %v of\n%s", full, err, c.text)

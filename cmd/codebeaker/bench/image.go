@@ -124,7 +124,7 @@ func unpackLayer(ctx context.Context, store content.Store, layer ocispec.Descrip
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(rootfs, 0o755); err != nil { //nolint:gosec // programs of another user are started in it
+	if err := os.MkdirAll(rootfs, 0o755); err != nil {
 		return err
 	}
 	_, err = archive.Apply(ctx, rootfs, file)
@@ -178,8 +178,8 @@ func putFile(w *tar.Writer, name, path string) error {
 	return put(w, name, info.Size(), file)
 }
 
-func putBytes(w *tar.Writer, name string, content []byte) error {
-	return put(w, name, int64(len(content)), bytes.NewReader(content))
+func putBytes(w *tar.Writer, name string, text []byte) error {
+	return put(w, name, int64(len(text)), bytes.NewReader(text))
 }
 
 func put(w *tar.Writer, name string, size int64, r io.Reader) error {

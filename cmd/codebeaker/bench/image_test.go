@@ -3,6 +3,7 @@ package bench
 import (
 	"archive/tar"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestDockerArchiveNamesWhatItHolds(t *testing.T) {
 	held := map[string]string{}
 	for r := tar.NewReader(file); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -17,7 +17,7 @@ func (r *Report) WriteMarkdown(w io.Writer, plot string) error {
 		"Figures of two runs, and of two machines, say little beside each other: read them as ratios.\n\n" +
 		"Repeat it as root with\n\n```\nmake bench\n```\n\n" +
 		"which installs what it compares (Debian's `docker.io` and `bubblewrap`), builds, and runs `codebeaker bench`. `BENCH_FLAGS` are added: " +
-		"`make bench BENCH_FLAGS='--rounds 10 --idle 1000 --markdown docs/performance.md --svg docs/performance.svg'` makes this page. " +
+		"`make bench BENCH_FLAGS='--rounds 10 --creates 10 --idle 1000 --markdown docs/performance.md --svg docs/performance.svg'` makes this page. " +
 		"`codebeaker bench --help` has the rest.\n\n")
 	p.print("## The run\n\n")
 	for _, line := range r.header() {

@@ -33,7 +33,8 @@ const (
 type Plan struct {
 	// Rounds is how often everything is gone through.
 	Rounds int
-	// AtOnce are how many are asked for at one time, in bursts and staggered.
+	// AtOnce are how many are asked for at one time in bursts. The largest is also
+	// how many are staggered.
 	AtOnce []int
 	// Gap is between two that are staggered.
 	Gap time.Duration
@@ -48,10 +49,19 @@ type Plan struct {
 	Creates, Programs, Files int
 }
 
-// DefaultPlan takes three to five minutes on two cores.
+// most returns the largest of AtOnce, 1 where there is none.
+func (p Plan) most() int {
+	most := 1
+	for _, n := range p.AtOnce {
+		most = max(most, n)
+	}
+	return most
+}
+
+// DefaultPlan takes about five minutes on two processors.
 func DefaultPlan() Plan {
 	return Plan{
-		Rounds: 4, AtOnce: []int{4, 16, 30}, Gap: 20 * time.Millisecond, Burst: 100, Idle: 100, IdleOthers: 30,
-		Creates: 5, Programs: 25, Files: 25,
+		Rounds: 3, AtOnce: []int{4, 16, 30}, Gap: 20 * time.Millisecond, Burst: 100, Idle: 100, IdleOthers: 30,
+		Creates: 8, Programs: 25, Files: 25,
 	}
 }

@@ -36,7 +36,7 @@ type process struct {
 // the bench, which ends its daemons in order. A bench that is killed takes them
 // with it.
 func startProcess(name, path string, args ...string) (*process, error) {
-	//nolint:gosec,noctx // it runs what the bench compares, and stop ends it
+	//nolint:noctx // it runs what the bench compares, and stop ends it
 	cmd := exec.Command(path, args...)
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -101,8 +102,14 @@ func (r *run) say(format string, args ...any) {
 
 // start starts all subjects that are there, and says which are not.
 func (r *run) start(ctx context.Context) error {
-	for _, s := range r.starters() {
-		if len(r.opts.Only) > 0 && !contains(r.opts.Only, s.Name) {
+	starters := r.starters()
+	for _, name := range r.opts.Only {
+		if !slices.ContainsFunc(starters, func(s starter) bool { return s.Name == name }) {
+			return fmt.Errorf("there is no %q to compare", name)
+		}
+	}
+	for _, s := range starters {
+		if len(r.opts.Only) > 0 && !slices.Contains(r.opts.Only, s.Name) {
 			continue
 		}
 		r.say("starting %s", s.Name)
@@ -111,6 +118,13 @@ func (r *run) start(ctx context.Context) error {
 		if err == nil && missing == "" {
 			r.subjects = append(r.subjects, c)
 			err = r.cells.warmUp(ctx, c)
+		}
+		// After the first sandbox: before, a pool need not know what it is for.
+		if err == nil && c.settle != nil {
+			if err = c.settle(ctx); errors.Is(err, errNoPoolMetrics) {
+				r.say("creates do not wait until the pool is full: %v", err)
+				c.settle, err = nil, nil
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("start %s: %w", s.Name, err)
@@ -128,21 +142,12 @@ func (r *run) start(ctx context.Context) error {
 	return nil
 }
 
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if strings.EqualFold(n, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // stop ends all subjects, the last first.
 func (r *run) stop(ctx context.Context) error {
 	var errs []error
-	for i := len(r.subjects) - 1; i >= 0; i-- {
-		r.say("ending %s", r.subjects[i].Name)
-		errs = append(errs, r.subjects[i].Close(ctx))
+	for _, s := range slices.Backward(r.subjects) {
+		r.say("ending %s", s.Name)
+		errs = append(errs, s.Close(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -201,7 +206,7 @@ func (r *run) starters() []starter {
 	serve := func(pool bool, flags ...string) func(ctx context.Context, c *contestant) (string, error) {
 		return func(ctx context.Context, c *contestant) (string, error) {
 			s, err := startServer(ctx, serverOptions{
-				program: o.Program, dir: c.dir, cgroup: c.cgroup, archive: o.Image.Archive, flags: append(o.ServerFlags[:len(o.ServerFlags):len(o.ServerFlags)], flags...),
+				program: o.Program, dir: c.dir, cgroup: c.cgroup, archive: o.Image.Archive, flags: slices.Concat(o.ServerFlags, flags),
 				pool: pool,
 			})
 			if err != nil {
@@ -209,14 +214,7 @@ func (r *run) starters() []starter {
 			}
 			c.Subject, c.Version = s, o.Version
 			if pool {
-				switch err := s.settle(ctx); {
-				case errors.Is(err, errNoPoolMetrics):
-					r.say("creates do not wait until the pool is full: %v", err)
-				case err != nil:
-					return "", errors.Join(err, s.Close(context.WithoutCancel(ctx)))
-				default:
-					c.settle = s.settle
-				}
+				c.settle = s.settle
 			}
 			return "", nil
 		}
@@ -246,11 +244,12 @@ func (r *run) startStock(ctx context.Context, c *contestant) (string, error) {
 
 func (r *run) startDocker(ctx context.Context, c *contestant) (string, error) {
 	o := dockerOptions{dir: c.dir, cgroup: c.cgroup, image: r.opts.Image}
-	for name, path := range map[string]*string{"dockerd": &o.dockerd, "containerd": &o.containerd} {
-		var err error
-		if *path, err = exec.LookPath(name); err != nil {
-			return name + " is not installed (Debian: docker.io)", nil
-		}
+	var missing string
+	if o.dockerd, missing = installed("dockerd", "docker.io"); missing != "" {
+		return missing, nil
+	}
+	if o.containerd, missing = installed("containerd", "containerd"); missing != "" {
+		return missing, nil
 	}
 	d, err := startDocker(ctx, o)
 	if err != nil {
@@ -270,9 +269,9 @@ func (r *run) startFork(_ context.Context, c *contestant) (string, error) {
 }
 
 func (r *run) startBwrap(ctx context.Context, c *contestant) (string, error) {
-	path, err := exec.LookPath("bwrap")
-	if err != nil {
-		return "bwrap is not installed (Debian: bubblewrap)", nil
+	path, missing := installed("bwrap", "bubblewrap")
+	if missing != "" {
+		return missing, nil
 	}
 	version, err := runProgram(ctx, path, "--version")
 	if err != nil {
@@ -280,12 +279,21 @@ func (r *run) startBwrap(ctx context.Context, c *contestant) (string, error) {
 	}
 	f := &floor{rootfs: r.opts.Image.Rootfs, env: r.opts.Image.Env, bwrap: path}
 	// Some hosts let no user but root make user namespaces.
-	if _, err := (floorSandbox{f}).Run(ctx, "true"); err != nil {
-		return fmt.Sprintf("it does not run here: %v", err), nil
+	if _, failed := (floorSandbox{f}).Run(ctx, "true"); failed != nil {
+		return fmt.Sprintf("it does not run here: %v", failed), nil
 	}
 	_, version, _ = strings.Cut(strings.TrimSpace(version), " ")
 	c.Subject, c.Version = f, version
 	return "", nil
+}
+
+// installed finds a program, or says which of Debian's packages has it.
+func installed(program, debian string) (path, missing string) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return "", fmt.Sprintf("%s is not installed (Debian: %s)", program, debian)
+	}
+	return path, ""
 }
 
 // MakeDir makes a directory for Options.Dir below parent.

@@ -17,10 +17,23 @@ func TestPercentileIsTheNearestRank(t *testing.T) {
 		p      float64
 		want   float64
 	}{
-		{five, 5, 15}, {five, 20, 15}, {five, 20.1, 20}, {five, 30, 20}, {five, 40, 20}, {five, 50, 35}, {five, 99, 50}, {five, 100, 50}, {five, 0, 15},
-		{hundred, 50, 50}, {hundred, 95, 95}, {hundred, 99, 99}, {hundred, 99.5, 100},
-		{[]float64{7}, 50, 7}, {[]float64{7}, 99, 7},
-		{[]float64{1, 2}, 50, 1}, {[]float64{1, 2}, 51, 2},
+		{five, 5, 15},
+		{five, 20, 15},
+		{five, 20.1, 20},
+		{five, 30, 20},
+		{five, 40, 20},
+		{five, 50, 35},
+		{five, 99, 50},
+		{five, 100, 50},
+		{five, 0, 15},
+		{hundred, 50, 50},
+		{hundred, 95, 95},
+		{hundred, 99, 99},
+		{hundred, 99.5, 100},
+		{[]float64{7}, 50, 7},
+		{[]float64{7}, 99, 7},
+		{[]float64{1, 2}, 50, 1},
+		{[]float64{1, 2}, 51, 2},
 	} {
 		if got := percentile(c.sorted, c.p); got != c.want {
 			t.Errorf("percentile %g of %d values = %g, want %g", c.p, len(c.sorted), got, c.want)
