@@ -4,6 +4,7 @@
 GO        ?= go
 FUZZTIME  ?= 30s
 RUN_FLAGS ?=
+BENCH_FLAGS ?=
 DEBIAN    ?= 12
 VM_ACCEL  ?=
 VM_ARGS   ?=
@@ -36,7 +37,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build test-binary deps deps-test deps-vm run docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
+.PHONY: build test-binary deps deps-test deps-vm deps-bench run bench docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -56,9 +57,18 @@ deps-test:
 deps-vm:
 	@GO='$(GO)' packaging/deps.sh build run vm
 
+deps-bench:
+	@GO='$(GO)' packaging/deps.sh build run bench
+
 run: need-root deps build
 	@bin/codebeaker images build --missing python
 	@exec bin/codebeaker serve --try python $(RUN_FLAGS)
+
+# What is compared is started by it and ends with it: make bench
+# BENCH_FLAGS='--rounds 10 --idle 1000 --json bench.json'.
+bench: need-root deps-bench build
+	@bin/codebeaker images build --missing python
+	@exec bin/codebeaker bench $(BENCH_FLAGS)
 
 # The integration tests count the host's mounts, cgroups and processes before
 # and after, so their packages run one after another.

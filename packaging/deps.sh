@@ -31,7 +31,13 @@ group_packages() {
     guest) printf 'busybox-static\n' ;;
     # What makes and boots the virtual machine of make test-vm.
     vm) printf '%s\n' qemu-system-x86 mmdebstrap debian-archive-keyring e2fsprogs kmod ;;
-    *) die "unknown group $1: it is one of build, run, test, guest, vm" ;;
+    # What the benchmark compares with. Docker from elsewhere would have to go for
+    # Debian's.
+    bench)
+      printf 'bubblewrap\n'
+      command -v dockerd >/dev/null || printf 'docker.io\n'
+      ;;
+    *) die "unknown group $1: it is one of build, run, test, guest, vm, bench" ;;
   esac
 }
 
@@ -95,21 +101,37 @@ lists_know() {
   done
 }
 
-# without_service UNIT COMMAND... runs a command that installs the unit, and has
-# systemd, where that runs, not start it now or later: the tests start their own,
-# and docker-registry's would take the port of codebeaker serve.
-without_service() {
-  local unit=$1 failed=0
+# without_services UNITS COMMAND... runs a command that installs the units, and has
+# systemd, where that runs, not start them now or later: the tests and the
+# benchmark start their own, and docker-registry's would take the port of
+# codebeaker serve.
+without_services() {
+  local units=$1 failed=0
   shift
-  if [ ! -d /run/systemd/system ]; then
+  if [ -z "$units" ] || [ ! -d /run/systemd/system ]; then
     "$@"
     return
   fi
-  as_root systemctl --quiet --runtime mask "$unit"
+  as_root systemctl --quiet --runtime mask $units
   ("$@") || failed=$? # a subshell, as it may exit
-  as_root systemctl --quiet --runtime unmask "$unit"
-  as_root systemctl --quiet disable "$unit"
+  as_root systemctl --quiet --runtime unmask $units
+  as_root systemctl --quiet disable $units
   return "$failed"
+}
+
+# units_of PACKAGE... prints the units that come with packages to install.
+units_of() {
+  local package
+  for package; do
+    case $package in
+      docker-registry) echo docker-registry.service ;;
+      docker.io)
+        echo docker.service docker.socket
+        # It may be there and in use.
+        [ -z "$(missing_packages containerd)" ] || echo containerd.service
+        ;;
+    esac
+  done
 }
 
 # install PACKAGE... shows what apt and dpkg say only where they fail.
@@ -128,7 +150,7 @@ install() {
     die "$said"$'\n'"deps: could not install $* (see above): as root, try $command"
 }
 
-[ $# -gt 0 ] || die "usage: deps.sh GROUP...: one or more of build, run, test, guest, vm"
+[ $# -gt 0 ] || die "usage: deps.sh GROUP...: one or more of build, run, test, guest, vm, bench"
 wanted=$(for group; do group_packages "$group"; done | sort -u)
 
 # Only what builds needs Go.
@@ -139,10 +161,8 @@ if [ -n "$builds" ]; then
   check_go_present
 fi
 mapfile -t missing < <(missing_packages $wanted)
-if [[ " ${missing[*]} " == *' docker-registry '* ]]; then
-  without_service docker-registry.service install "${missing[@]}"
-elif [ ${#missing[@]} -gt 0 ]; then
-  install "${missing[@]}"
+if [ ${#missing[@]} -gt 0 ]; then
+  without_services "$(units_of "${missing[@]}" | tr '\n' ' ')" install "${missing[@]}"
 fi
 if [ -n "$builds" ]; then
   check_go_version

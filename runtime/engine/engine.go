@@ -25,6 +25,9 @@ const DefaultNamespace = "codebeaker"
 // a socket address. containerd takes 38 bytes for the directory.
 const maxStateLen = 36
 
+// gcPlugin decides when containerd collects garbage.
+const gcPlugin = "io.containerd.gc.v1.scheduler"
+
 // Options say where an embedded engine lives.
 type Options struct {
 	// Root is the directory for what lasts: content, snapshots, metadata.
@@ -37,6 +40,9 @@ type Options struct {
 	// Log receives what containerd logs: its errors as warnings and its warnings
 	// for debugging, as what matters of them comes back from its calls too.
 	Log *slog.Logger
+	// StockCollection leaves the pace of garbage collection to containerd's own
+	// defaults. Otherwise what is deleted is collected soon after.
+	StockCollection bool
 }
 
 // Engine is a containerd with a client for it.
@@ -60,6 +66,9 @@ func Open(ctx context.Context, opts Options) (_ *Engine, retErr error) {
 	routeLogs(opts.Log)
 
 	cfg := serverConfig(opts.Root, opts.State)
+	if opts.StockCollection {
+		delete(cfg.Plugins, gcPlugin)
+	}
 	if err := server.CreateTopLevelDirectories(cfg); err != nil {
 		return nil, fmt.Errorf("open containerd: %w", err)
 	}
@@ -172,7 +181,7 @@ func serverConfig(root, state string) *config.Config {
 			},
 			// A session's files are gone soon after it: by default containerd
 			// collects only after a hundred changes of its metadata.
-			"io.containerd.gc.v1.scheduler": map[string]any{"deletion_threshold": int64(1), "schedule_delay": "50ms"},
+			gcPlugin: map[string]any{"deletion_threshold": int64(1), "schedule_delay": "50ms"},
 		},
 	}
 }

@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// example is a report of made-up samples.
+func example(t *testing.T) *Report {
+	t.Helper()
+	plan := Plan{Rounds: 2, AtOnce: []int{30}, Burst: 100, Idle: 10, Gap: time.Second}
+	c := newCells(plan)
+	server, docker := &contestant{Info: Info{Name: nameServer}}, &contestant{Info: Info{Name: nameDocker}}
+	add := func(s *contestant, m Measure, mode Mode, n int, times ...float64) {
+		var samples []sample
+		for _, v := range times {
+			samples = append(samples, sample{took: time.Duration(v * float64(time.Millisecond))})
+		}
+		c.add(s, m, mode, n, samples)
+	}
+	add(server, Echo, Sequential, 1, 2, 3)
+	add(server, Echo, Sequential, 1, 2.5)
+	add(docker, Echo, Sequential, 1, 50)
+	add(server, Echo, Burst, 30, 8, 11)
+	add(server, Create, Sequential, 1, 30, 50)
+	add(docker, Create, Sequential, 1, 100)
+	c.add(docker, Create, Burst, 100, []sample{{err: errors.New("no | space\nleft")}})
+	add(server, Create, Burst, 100, 140, 149)
+	r := &Report{
+		At: time.Unix(0, 0).UTC(), Version: "v1", Plan: plan,
+		Subjects: []Info{{Name: nameServer, Version: "v1"}, {Name: nameDocker, Version: "20.10"}},
+		Missing:  []Missing{{nameBwrap, "bwrap is not installed"}},
+		Idle:     []Idle{{Subject: nameServer, Wanted: 10, Sandboxes: 10, Live: 10, Daemons: 1024, Shims: 512, Inside: 900, Cgroup: 2048}},
+	}
+	r.Cells = c.summaries(r.Subjects)
+	r.complete()
+	return r
+}
+
+func TestRatioIsOursByTheirs(t *testing.T) {
+	r := example(t)
+	if c := r.find(Echo, Sequential, 1, nameDocker); c.Ratio != 0.05 {
+		t.Errorf("ratio of echo is %g", c.Ratio)
+	}
+	if c := r.find(Echo, Sequential, 1, nameServer); c.Ratio != 0 {
+		t.Errorf("ratio of the server to itself is %g", c.Ratio)
+	}
+	for ratio, want := range map[float64]string{0: "", 0.05: "1/20", 0.4: "1/2.5", 1: "1.0", 2.25: "2.2"} {
+		if got := asRatio(ratio); got != want {
+			t.Errorf("%g is written %q, want %q", ratio, got, want)
+		}
+	}
+}
+
+func TestTargetsAreJudged(t *testing.T) {
+	got := map[string]Target{}
+	r := example(t)
+	for _, g := range r.Targets {
+		got[g.Name] = g
+	}
+	for name, met := range map[string]bool{
+		"echo": true, "echo beside docker": true,
+		"create, cold": true, "create, cold beside docker": false,
+		"30 executions at once in one session": true,
+		"memory of an idle session":            true,
+		"burst of 100 creates":                 true,
+	} {
+		if g, ok := got[name]; !ok || g.Met != met {
+			t.Errorf("%s: %+v, want met %v", name, g, met)
+		}
+		delete(got, name)
+	}
+	if len(got) > 0 {
+		t.Errorf("judged without figures: %+v", got)
+	}
+	r.find(Create, Burst, 100, nameServer).Failed = 1
+	r.find(Echo, Sequential, 1, nameServer).Failed = 1
+	r.Idle[0].Live = 9
+	for _, g := range r.judge() {
+		if g.Met && (g.Name == "burst of 100 creates" || g.Name == "echo" || g.Name == "memory of an idle session") {
+			t.Errorf("met in spite of a failure: %+v", g)
+		}
+	}
+}
+
+func TestPooledTargetNeedsThePool(t *testing.T) {
+	r := example(t)
+	pooled := r.find(Create, Sequential, 1, nameServer)
+	cold := *pooled
+	cold.Subject = nameCold
+	pooled.P50, pooled.P99, pooled.Pooled = 1, 2, 1
+	r.Cells = append(r.Cells, cold)
+	found := func() Target {
+		for _, g := range r.judge() {
+			if g.Name == "create, pooled" {
+				return g
+			}
+		}
+		t.Fatal("it was not judged")
+		return Target{}
+	}
+	if g := found(); g.Met || !strings.Contains(g.Got, "1 of 2 were pooled") {
+		t.Errorf("with a cold one among them: %+v", g)
+	}
+	pooled = r.find(Create, Sequential, 1, nameServer)
+	pooled.Pooled = 2
+	if g := found(); !g.Met {
+		t.Errorf("with all from the pool: %+v", g)
+	}
+}
+
+func TestTableShowsEveryCell(t *testing.T) {
+	var out bytes.Buffer
+	if err := example(t).WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"echo, sequential n failed min p50 p95 p99 max best round ours/theirs codebeaker 3 0 2.00 2.50 3.00 3.00 3.00 2.00 docker 1 0 50.0 50.0 50.0 50.0 50.0 50.0 1/20",
+		"echo, 30 at once", "create, 100 at once", "docker 1 1 first failure: no | space left",
+		"bubblewrap: not compared, as bwrap is not installed",
+		"codebeaker 10 10 1.00 0.50 0.88 2.00 3.50",
+		"echo beside docker ≤ 1/12 1/20 met",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestJSONComesBack(t *testing.T) {
+	var out bytes.Buffer
+	want := example(t)
+	if err := want.WriteJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	var got Report
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Cells) != len(want.Cells) || got.Cells[0] != want.Cells[0] || got.Idle[0] != want.Idle[0] || !got.At.Equal(want.At) {
+		t.Errorf("wrote %+v, read %+v", want, got)
+	}
+}
+
+func TestMarkdownTablesHaveTheirColumns(t *testing.T) {
+	var out bytes.Buffer
+	if err := example(t).WriteMarkdown(&out, "docs/plot.svg"); err != nil {
+		t.Fatal(err)
+	}
+	columns := 0
+	for line := range strings.Lines(out.String()) {
+		if !strings.HasPrefix(line, "|") {
+			columns = 0
+			continue
+		}
+		n := strings.Count(strings.ReplaceAll(line, `\|`, ""), "|")
+		if columns == 0 {
+			columns = n
+		}
+		if n != columns {
+			t.Errorf("a row of %d columns in a table of %d: %s", n-1, columns-1, line)
+		}
+	}
+	for _, want := range []string{"(plot.svg)", `no \| space left`, "## Memory", "make bench"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+func TestPlotIsXMLWithABarForEachSubject(t *testing.T) {
+	r := example(t)
+	r.Machine.Kernel = `<Linux & "others">`
+	var out bytes.Buffer
+	if err := r.WriteSVG(&out); err != nil {
+		t.Fatal(err)
+	}
+	decoder := xml.NewDecoder(&out)
+	bars := -1 // the background
+	var texts []string
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch v := token.(type) {
+		case xml.StartElement:
+			if v.Name.Local == "rect" {
+				bars++
+			}
+		case xml.CharData:
+			texts = append(texts, string(v))
+		}
+	}
+	// Echo and create of two, echo and create at one time of one that did not fail.
+	if bars != 6 {
+		t.Errorf("%d bars, want 6", bars)
+	}
+	all := strings.Join(texts, " ")
+	for _, want := range []string{"echo, sequential", "create, 100 at once", `<Linux & "others">`, "2.50"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the plot lacks %q in %q", want, all)
+		}
+	}
+}
