@@ -118,7 +118,7 @@ func (h *host) close() error {
 // newManager returns the sessions of a host, with what earlier ones left
 // removed.
 func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*session.Manager, error) {
-	stock, err := findShim(ctx, cfg)
+	runs, err := findShim(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 	}
 	h.containers, err = runtime.New(runtime.Options{
 		Client:       h.engine.Client(),
-		Shim:         stock,
+		Shim:         runs,
 		Snapshotter:  snapshotter,
 		AgentPath:    agent,
 		StateDir:     filepath.Join(cfg.State, "fifo"),
@@ -170,7 +170,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 
 // findShim returns the containerd runtime that the options ask for.
 func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
-	if cfg.Runtime != "" {
+	if !cfg.builtIn() {
 		return runtime.Shim{Name: cfg.Runtime}, nil
 	}
 	runc, err := findProgram(cfg.Runc, "runc")
@@ -191,6 +191,7 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 	return runtime.Shim{
 		Name:    self,
 		Options: &options.Options{BinaryName: runc, Root: filepath.Join(cfg.State, shim.RuncRoot)},
+		Agent:   cfg.Runtime == shim.Name,
 	}, nil
 }
 
