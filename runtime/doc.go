@@ -1,11 +1,13 @@
 // Package runtime runs sandboxes as containerd containers.
 //
 // A container here is one sandbox: a containerd container, its task, the
-// cgroup of both, and an agent as pid 1 that does nothing but hold the place.
-// A process is one program started in it by a task exec, in a cgroup of its
-// own below the container's. A shim is the containerd runtime that does it,
-// which the configuration names; Stock is runc's, and serves out of the
-// daemon's own binary (package shim).
+// cgroup of both, and an agent as pid 1. A process is one program started in it
+// by a task exec, in a cgroup of its own below the container's. A shim is the
+// containerd runtime that does it, which the configuration names. Two serve out
+// of the daemon's own binary (package shim): runc's, and one that has the agent
+// start the programs. What differs between them is in the specification
+// (letStart), in who puts a program into its cgroup (Exec) and in the daemon's
+// ends of its FIFOs (openFIFOs).
 //
 // Lifecycle: Create makes and starts a container and returns it when pid 1
 // runs and the limits that the kernel holds are those that were asked for. Exec

@@ -41,15 +41,19 @@ func exitStatus(code int, pidfd *os.File) ExitStatus {
 		info := pidfdInfo{mask: pidfdInfoExit}
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, pidfd.Fd(), pidfdGetInfo, uintptr(unsafe.Pointer(&info))) //nolint:gosec // the kernel writes a struct of this size
 		if errno == 0 && info.mask&pidfdInfoExit != 0 {
-			status := syscall.WaitStatus(info.exitCode)
-			if status.Signaled() {
-				return ExitStatus{Code: 128 + int(status.Signal()), Signal: status.Signal()}
-			}
-			return ExitStatus{Code: status.ExitStatus()}
+			return waitStatus(syscall.WaitStatus(info.exitCode))
 		}
 	}
 	if code > 128 && code < 128+65 {
 		return ExitStatus{Code: code, Signal: syscall.Signal(code - 128)}
 	}
 	return ExitStatus{Code: code}
+}
+
+// waitStatus is a status of wait(2).
+func waitStatus(status syscall.WaitStatus) ExitStatus {
+	if status.Signaled() {
+		return ExitStatus{Code: 128 + int(status.Signal()), Signal: status.Signal()}
+	}
+	return ExitStatus{Code: status.ExitStatus()}
 }

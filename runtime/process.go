@@ -58,8 +58,10 @@ type Process struct {
 	container *Container
 	process   containerd.Process
 	group     cgroup.Group
-	io        *cio.DirectIO
+	io        processIO
 	pidfd     *os.File // nil where the kernel has none
+	// raw says that the shim reports the exit status as wait(2) gives it.
+	raw       bool
 	exit      <-chan containerd.ExitStatus
 	closeOnce sync.Once
 	closeErr  error
@@ -69,7 +71,11 @@ type Process struct {
 // about to run in its own cgroup; that it cannot be found or executed is the
 // program's exit code (126 or 127) and a line on its stderr.
 func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error) {
-	args := []string{"exec", "-dir", resolve(opts.Dir)}
+	args := []string{agent.RoleExec, "-dir", resolve(opts.Dir)}
+	direct := c.runtime.opts.Shim.Agent
+	if direct {
+		args = append(args, "-waitstatus")
+	}
 	if opts.Line {
 		args = append(args, "-line")
 	}
@@ -80,6 +86,10 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 	p, err := c.start(ctx, opts.ID, args, opts.Env, opts.Terminal)
 	if err != nil {
 		return nil, err
+	}
+	p.raw = direct
+	if direct {
+		return p, nil // there is no agent in between that waits
 	}
 	if err := p.release(opts.Terminal != nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", opts.ID, err), p.abandon(ctx))
@@ -136,8 +146,7 @@ func (c *Container) start(ctx context.Context, id string, args, env []string, te
 		if err != nil {
 			return nil, err
 		}
-		// Not the caller's context: it would close the streams with it.
-		p.io, err = cio.NewDirectIO(context.WithoutCancel(ctx), fifos)
+		p.io, err = c.runtime.openFIFOs(ctx, fifos)
 		return p.io, err
 	})
 	if err != nil {
@@ -149,13 +158,15 @@ func (c *Container) start(ctx context.Context, id string, args, env []string, te
 	if err := p.process.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
 	}
-	p.streams = Streams{
-		Stdin:  &stdin{WriteCloser: p.io.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }},
-		Stdout: p.io.Stdout,
-		Stderr: p.io.Stderr,
+	if p.streams, err = p.io.streams(); err != nil {
+		return nil, err
 	}
+	p.streams.Stdin = &stdin{WriteCloser: p.streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
 	if terminal != nil {
 		p.streams.Stderr = strings.NewReader("")
+	}
+	if c.runtime.opts.Shim.Agent {
+		return p, nil // which did what follows before the program ran
 	}
 	if err := p.enter(int(p.process.Pid())); err != nil {
 		return nil, err
@@ -228,6 +239,9 @@ func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
 	case status := <-p.exit:
 		if err := status.Error(); err != nil {
 			return ExitStatus{}, fmt.Errorf("wait for process: %w: %w", err, errdefs.ErrUnavailable)
+		}
+		if p.raw {
+			return waitStatus(syscall.WaitStatus(status.ExitCode())), nil
 		}
 		return exitStatus(int(status.ExitCode()), p.pidfd), nil
 	}

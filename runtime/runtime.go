@@ -29,6 +29,9 @@ type Shim struct {
 	// Options are what the shim takes, a type that containerd's typeurl knows;
 	// nil for none.
 	Options any
+	// Agent says that it starts programs through the agent, as package shim's
+	// own runtime does for containers that ask for it.
+	Agent bool
 }
 
 // Options say what a Runtime works with.

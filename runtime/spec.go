@@ -4,9 +4,12 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/shim"
 )
 
 const (
@@ -43,6 +46,8 @@ type specOptions struct {
 	swapLimit bool
 	// maxFiles is the host's own hard limit of open files.
 	maxFiles uint64
+	// starts says that the agent starts programs for the shim.
+	starts bool
 }
 
 // newSpec returns the OCI specification of a container.
@@ -89,6 +94,9 @@ func newSpec(o specOptions) *specs.Spec {
 		},
 	}
 	s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	if o.starts {
+		letStart(s)
+	}
 	return s
 }
 
@@ -107,6 +115,22 @@ func newProcess(o specOptions) *specs.Process {
 			{Type: "RLIMIT_NOFILE", Soft: min(1024, o.maxFiles), Hard: min(1<<16, o.maxFiles)},
 		},
 	}
+}
+
+// letStart changes a specification for an agent that starts programs. It gets
+// what it takes to make a process in another cgroup and to become another user;
+// it gives up the rest before it starts anything, and programs never have any of
+// it (package agent).
+func letStart(s *specs.Spec) {
+	s.Annotations = map[string]string{shim.AgentAnnotation: agentPath}
+	s.Process.Args = append(s.Process.Args, strconv.Itoa(shim.AgentFD))
+	capabilities := []string{"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"}
+	s.Process.Capabilities = &specs.LinuxCapabilities{
+		Bounding: capabilities, Effective: slices.Clone(capabilities), Permitted: slices.Clone(capabilities),
+	}
+	s.Linux.Seccomp.Syscalls = append(slices.DeleteFunc(s.Linux.Seccomp.Syscalls, func(rule specs.LinuxSyscall) bool {
+		return slices.Equal(rule.Names, []string{"clone3"})
+	}), specs.LinuxSyscall{Names: []string{"clone3"}, Action: specs.ActAllow})
 }
 
 // execProcess returns a process that runs the agent in one of its roles as the

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/shim"
 )
 
 func testSpec() *specs.Spec {
@@ -118,5 +120,32 @@ func TestPathsStartAtTheWorkspace(t *testing.T) {
 		if got := resolve(in); got != want {
 			t.Errorf("resolve(%q) = %q; want %q", in, got, want)
 		}
+	}
+}
+
+func TestAgentThatStartsProgramsHasWhatThatTakes(t *testing.T) {
+	s := newSpec(specOptions{cgroup: "/parent/id", ids: IDRange{HostID: 1 << 30, Size: IDRangeSize}, agent: "/host/agent", starts: true})
+	if got := s.Annotations[shim.AgentAnnotation]; got != agentPath {
+		t.Errorf("the shim is told of %q", got)
+	}
+	if !slices.Equal(s.Process.Args, []string{agentPath, "init", "3"}) {
+		t.Errorf("pid 1 is %q", s.Process.Args)
+	}
+	c := s.Process.Capabilities
+	want := []string{"CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"}
+	if !slices.Equal(c.Permitted, want) || !slices.Equal(c.Effective, want) || !slices.Equal(c.Bounding, want) || len(c.Inheritable)+len(c.Ambient) > 0 {
+		t.Errorf("capabilities %+v; want %q", c, want)
+	}
+	if !s.Process.NoNewPrivileges {
+		t.Error("it may gain privileges")
+	}
+	var rules []specs.LinuxSyscall
+	for _, rule := range s.Linux.Seccomp.Syscalls {
+		if slices.Contains(rule.Names, "clone3") {
+			rules = append(rules, rule)
+		}
+	}
+	if len(rules) != 1 || rules[0].Action != specs.ActAllow || len(rules[0].Names) != 1 {
+		t.Errorf("rules of clone3: %+v", rules)
 	}
 }

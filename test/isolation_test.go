@@ -62,6 +62,7 @@ func TestSandboxSeesNothingOfTheHost(t *testing.T) {
 		"look into the agent":      "ls -l /proc/1/exe /proc/1/root /proc/1/fd",
 		"make a device":            "mknod /workspace/sda b 8 0",
 		"load a module":            "python3 -c 'import ctypes,sys; sys.exit(0 if ctypes.CDLL(None).syscall(175,0,0,0)==0 else 1)'",
+		"use clone3":               "python3 -c 'import ctypes,sys; c=ctypes.CDLL(None,use_errno=True); c.syscall(435,0,0); sys.exit(0 if ctypes.get_errno()!=38 else 1)'",
 		"use bpf":                  "python3 -c 'import ctypes,sys; sys.exit(0 if ctypes.CDLL(None).syscall(321,0,0,0)>=0 else 1)'",
 	} {
 		if r := b.sh(script); r.ExitCode == 0 {
@@ -71,6 +72,52 @@ func TestSandboxSeesNothingOfTheHost(t *testing.T) {
 	ps := b.sh("ls -d /proc/[0-9]*").Stdout
 	if n := strings.Count(ps, "\n"); n > 4 {
 		t.Errorf("it sees %d processes:\n%s", n, ps)
+	}
+}
+
+func TestProgramsHaveTheirStreamsAndNothingElse(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	if got := b.sh("ls /proc/self/fd").Stdout; got != "0\n1\n2\n3\n" { // the last is ls's own
+		t.Errorf("open are %q", got)
+	}
+}
+
+func TestProgramsStartInTheirCgroup(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	first := b.sh("cat /proc/self/cgroup").Stdout
+	where := func(text, controller string) string {
+		for line := range strings.Lines(text) {
+			if parts := strings.SplitN(strings.TrimSpace(line), ":", 3); parts[1] == controller {
+				return parts[2]
+			}
+		}
+		return ""
+	}
+	found := 0
+	for _, controller := range []string{"memory", ""} { // version 1's, and version 2
+		if group := where(first, controller); group == "/" {
+			t.Errorf("the program is not in a cgroup of its own:\n%s", first)
+		} else if group != "" {
+			found++
+			if again := where(b.sh("cat /proc/self/cgroup").Stdout, controller); again == group {
+				t.Errorf("two programs share cgroup %s", group)
+			}
+		}
+	}
+	if found == 0 {
+		t.Errorf("no cgroup in %q", first)
+	}
+}
+
+func TestTerminalIsTheUsersOwn(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	r := b.do(object{"type": "execute_shell", "commandName": "sh", "tty": true, "rows": 33, "cols": 77, "args": []string{
+		"-c",
+		"ls -ln /dev/pts/0; echo to the terminal > /dev/tty; echo by its name > $(ls -l /proc/self/fd/0 | grep -o '/dev/pts/.*')",
+	}}).Result
+	if !regexp.MustCompile(`(?m)^crw--w---- +1 1000 +5 .*/dev/pts/0\r$`).MatchString(r.Stdout) ||
+		!strings.Contains(r.Stdout, "to the terminal\r\n") || !strings.Contains(r.Stdout, "by its name\r\n") {
+		t.Errorf("printed %q", r.Stdout)
 	}
 }
 

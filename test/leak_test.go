@@ -90,7 +90,7 @@ func newStack(t *testing.T) *stack {
 	}
 	containers, err := runtime.New(runtime.Options{
 		Client:       client,
-		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}},
+		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") == shim.Name},
 		AgentPath:    agent,
 		StateDir:     filepath.Join(st.state, "fifo"),
 		CgroupParent: st.parent,

@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	// An in-process engine starts shims by running this binary.
 	if shim.IsInvocation(os.Args[1:]) {
-		if err := shim.RunStock(context.Background()); err != nil { //nolint:forbidigo // a process of its own
+		if err := shim.Run(context.Background()); err != nil { //nolint:forbidigo // a process of its own
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

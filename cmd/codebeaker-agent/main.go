@@ -16,7 +16,7 @@ func main() {
 	}
 	switch role {
 	case "init":
-		os.Exit(agent.Init())
+		os.Exit(agent.Init(args, os.Stderr))
 	case "exec":
 		os.Exit(agent.Exec(args, os.Stdin, os.Stderr))
 	case "files":

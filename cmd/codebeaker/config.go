@@ -16,6 +16,7 @@ import (
 
 	"codebeaker/images"
 	"codebeaker/runtime/engine"
+	"codebeaker/runtime/shim"
 	"codebeaker/session"
 )
 
@@ -84,7 +85,7 @@ func (c *config) bindHost(f *pflag.FlagSet) {
 func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.Runc, "runc", "", "runc's `path` (default: beside this program, then in PATH)")
 	f.StringVar(&c.Agent, "agent", "", "codebeaker-agent's `path` (default: beside this program)")
-	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`, a name or an absolute path (default: runc through the built-in shim)")
+	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`: "+shim.StockName+" and "+shim.Name+" are built in, others are a name or an absolute path (default: "+shim.StockName+")")
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
 	f.DurationVar(&c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
@@ -190,6 +191,11 @@ func (c *config) decode(path string) error {
 		return fmt.Errorf("read configuration: %w", err)
 	}
 	return nil
+}
+
+// builtIn says whether the runtime is one of this program's own, which use runc.
+func (c *config) builtIn() bool {
+	return c.Runtime == "" || c.Runtime == shim.StockName || c.Runtime == shim.Name
 }
 
 func (c *config) check() error {

@@ -197,7 +197,7 @@ func examineRoot(root string) finding {
 }
 
 func examineRunc(ctx context.Context, cfg *config) finding {
-	if cfg.Runtime != "" {
+	if !cfg.builtIn() {
 		return ok("runtime", "%s, by configuration", cfg.Runtime)
 	}
 	path, err := findProgram(cfg.Runc, "runc")

@@ -128,7 +128,7 @@ func (h *host) shims(cfg *config) shim.Family {
 // removed. It tells the observer what happens, and counts in kept what it keeps
 // of output.
 func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, observer session.Observer, kept *output.Kept) (*session.Manager, error) {
-	stock, err := findShim(ctx, cfg)
+	runs, err := findShim(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 	}
 	h.containers, err = runtime.New(runtime.Options{
 		Client:       h.engine.Client(),
-		Shim:         stock,
+		Shim:         runs,
 		Snapshotter:  snapshotter,
 		AgentPath:    agent,
 		StateDir:     filepath.Join(cfg.State, "fifo"),
@@ -183,7 +183,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 
 // findShim returns the containerd runtime that the options ask for.
 func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
-	if cfg.Runtime != "" {
+	if !cfg.builtIn() {
 		return runtime.Shim{Name: cfg.Runtime}, nil
 	}
 	runc, err := findProgram(cfg.Runc, "runc")
@@ -204,6 +204,7 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 	return runtime.Shim{
 		Name:    self,
 		Options: &options.Options{BinaryName: runc, Root: filepath.Join(cfg.State, shim.RuncRoot)},
+		Agent:   cfg.Runtime == shim.Name,
 	}, nil
 }
 

@@ -24,7 +24,7 @@ var version = "dev"
 
 func main() {
 	if shim.IsInvocation(os.Args[1:]) {
-		if err := shim.RunStock(context.Background()); err != nil {
+		if err := shim.Run(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -6,16 +6,21 @@
 // It has three roles, named by its first argument:
 //
 //   - init is pid 1 of the session. It reaps orphans and otherwise waits. It
-//     runs as the session's root, which holds no capability and which the
-//     session's programs, running as another user, cannot signal.
-//   - exec starts one program. It waits for a byte on standard input, which
-//     the host writes after it has put the process into the execution's
-//     cgroup, and then becomes the program; so no program runs outside its
-//     cgroup, and neither does a child of it.
+//     runs as the session's root, which the session's programs, running as
+//     another user, cannot signal. Where a shim gives it a socket it starts
+//     programs as well (package wire): it forks, and the process enters its
+//     cgroups and becomes its user before the shim, which has seen where it
+//     is, lets it become the program. For that init has the capabilities to
+//     change users, and else none; what it starts never has one.
+//   - exec starts one program for a shim that knows nothing of the agent. It
+//     waits for a byte on standard input, which the host writes after it has
+//     put the process into the execution's cgroup, and then becomes the
+//     program. So with either, no program runs outside its cgroup, and neither
+//     does a child of it.
 //   - files serves the session's files on standard input and output, as the
 //     session's user: their content over SFTP, and between its packets requests
 //     for what SFTP has not, such as a bounded listing (FileRequest).
 //
-// The agent trusts its arguments and its standard input, which come from the
-// host, and nothing else.
+// The agent trusts its arguments, its standard input and its socket, which come
+// from the host, and nothing else. No program inherits the socket.
 package agent

@@ -18,44 +18,75 @@ const (
 	ExitNotFound      = 127
 )
 
-// Exec becomes the program that args name:
+// RoleExec is the first argument of the exec role.
+const RoleExec = "exec"
+
+// ExecArgs are the arguments of the exec role.
+type ExecArgs struct {
+	// Dir is the working directory; empty for the one that it has.
+	Dir string
+	// Line says that a name that is no program but a line of shell is run by
+	// /bin/sh -c.
+	Line bool
+	// Terminal says that the standard streams are a terminal.
+	Terminal bool
+	// WaitStatus asks a shim that starts the program itself to report its status
+	// as wait(2) gives it. The agent makes nothing of it.
+	WaitStatus bool
+	// Args are the program and its arguments.
+	Args []string
+}
+
+// ParseExec reads
 //
-//	[-dir DIR] [-line] [-tty] -- NAME [ARG ...]
-//
-// It returns only where it cannot, with the exit code to end with, after it
-// wrote a line on stderr. With -line, a NAME that is no program but a line of
-// shell is run by /bin/sh -c.
+//	[-dir DIR] [-line] [-tty] [-waitstatus] -- NAME [ARG ...]
+func ParseExec(args []string) (*ExecArgs, error) {
+	e := &ExecArgs{}
+	flags := flag.NewFlagSet(RoleExec, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.StringVar(&e.Dir, "dir", "", "")
+	flags.BoolVar(&e.Line, "line", false, "")
+	flags.BoolVar(&e.Terminal, "tty", false, "")
+	flags.BoolVar(&e.WaitStatus, "waitstatus", false, "")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if e.Args = flags.Args(); len(e.Args) == 0 {
+		return nil, errors.New("no name of a program")
+	}
+	return e, nil
+}
+
+// Exec becomes the program that args name, which ParseExec reads. It returns
+// only where it cannot, with the exit code to end with, after it wrote a line on
+// stderr.
 func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 	fail := func(code int, format string, a ...any) int {
 		fmt.Fprintf(stderr, "codebeaker: "+format+"\n", a...)
 		return code
 	}
-	flags := flag.NewFlagSet("exec", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	dir := flags.String("dir", "", "working directory")
-	line := flags.Bool("line", false, "run a line of shell where it is no program")
-	tty := flags.Bool("tty", false, "the standard streams are a terminal")
-	if err := flags.Parse(args); err != nil || flags.NArg() == 0 {
-		return fail(ExitNotExecutable, "exec: usage: exec [-dir DIR] [-line] [-tty] -- NAME [ARG ...]")
+	e, err := ParseExec(args)
+	if err != nil {
+		return fail(ExitNotExecutable, "exec: %v; usage: exec [-dir DIR] [-line] [-tty] -- NAME [ARG ...]", err)
 	}
-	argv := flags.Args()
+	argv := e.Args
 
 	// The host's word that this process is in its cgroup. One byte, no more:
 	// the rest is the program's.
 	await := awaitByte
-	if *tty {
+	if e.Terminal {
 		await = awaitByteOnTerminal
 	}
 	if err := await(stdin); err != nil {
 		return fail(ExitNotExecutable, "exec: the session ended before the program started")
 	}
-	if *dir != "" {
-		if err := os.Chdir(*dir); err != nil {
-			return fail(ExitNotExecutable, "working directory %s: %v", *dir, cause(err))
+	if e.Dir != "" {
+		if err := os.Chdir(e.Dir); err != nil {
+			return fail(ExitNotExecutable, "working directory %s: %v", e.Dir, cause(err))
 		}
 	}
 	path, err := lookPath(argv[0], os.Getenv("PATH"))
-	if err != nil && *line && len(argv) == 1 && isShellLine(argv[0]) {
+	if err != nil && e.Line && len(argv) == 1 && isShellLine(argv[0]) {
 		path, argv, err = "/bin/sh", []string{"/bin/sh", "-c", argv[0]}, nil
 	}
 	if err == nil {

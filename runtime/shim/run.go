@@ -7,6 +7,23 @@
 // that it is to be a shim (IsInvocation), whatever the binary is called. An
 // argument, other than a name or a variable of the environment, is there
 // however containerd was started and however the shim starts itself again.
+//
+// Which shim it is to be, the container says, in whose bundle containerd starts
+// it. One with AgentAnnotation has an agent as pid 1 that starts programs, and
+// is served by the runtime Name: an exec is then a message to the agent, where
+// runc's own shim starts runc. Any other container is that one's, StockName. So
+// whoever names the binary as a runtime can run ordinary images with it too.
+//
+// Of the runtime Name: runc makes the container and starts pid 1 in one go, and
+// gives it one end of a socket (package wire); the task's Start is only said.
+// For an exec the shim opens the client's FIFOs and the exec's cgroup, which is
+// the one below the container's that has the exec's name, where there is one. The
+// agent makes a process with these; the shim asks the kernel whose it is and
+// where, raises its score for the OOM killer, and lets it go. The shim holds the
+// other end of every FIFO, so that nothing a program does depends on whether a
+// client still lives. It takes whatever comes out of a container for a lie, and
+// never waits for it without bound. Where the shim dies, the agent ends, and with
+// it all; containerd then has a new process of the binary clean up.
 package shim
 
 import (
@@ -41,13 +58,18 @@ func IsInvocation(args []string) bool {
 	return len(args) > 0 && slices.Contains([]string{"-namespace", "-id", "-address", "-publish-binary", "-info", "-v", "-debug"}, args[0])
 }
 
-// RunStock is the process of containerd's own shim for runc. It returns at its
-// end, or exits with 1 where it fails. It forgets every plugin that was registered before: those of the
-// daemon's containerd would be loaded into the shim.
-func RunStock(ctx context.Context) error {
+// Run is the process of a shim: of the one that its first container asks for.
+// It returns at its end, or exits with 1 where it fails. It forgets every plugin
+// that was registered before: those of the daemon's containerd would be loaded
+// into the shim.
+func Run(ctx context.Context) error {
 	// Asked what it can do, the shim gets no options and looks for runc in PATH.
 	if self, err := os.Executable(); err == nil {
 		_ = os.Setenv("PATH", filepath.Dir(self)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	}
+	name, newTasks, agent := StockName, newStockTasks, hasAgent()
+	if agent {
+		name, newTasks = Name, newTasksWithAgent
 	}
 	registry.Reset()
 	registry.Register(&plugin.Registration{
@@ -63,16 +85,38 @@ func RunStock(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			return task.NewTaskService(ic.Context, publisher.(shim.Publisher), down.(shutdown.Service)) //nolint:errcheck // RunShim registers both with these types
+			return newTasks(ic.Context, publisher.(shim.Publisher), down.(shutdown.Service)) //nolint:errcheck // RunShim registers both with these types
 		},
 	})
 	if serves(os.Args[1:]) {
 		if err := logToContainerd(ctx); err != nil {
-			return fmt.Errorf("%s: open log: %w", StockName, err)
+			return fmt.Errorf("%s: open log: %w", name, err)
 		}
 	}
-	shim.RunShim(ctx, manager.NewShimManager(StockName), func(c *shim.Config) { c.NoSetupLogger = true })
+	shim.RunShim(ctx, &cleaner{Shim: manager.NewShimManager(name), name: name, agent: agent}, func(c *shim.Config) { c.NoSetupLogger = true })
 	return nil
+}
+
+// Name is the name of the runtime whose pid 1 is an agent.
+const Name = "io.containerd.codebeaker.v1"
+
+// hasAgent says whether the container in whose bundle the process was started
+// has an agent that starts its programs.
+func hasAgent() bool {
+	dir, err := os.Getwd()
+	if err != nil {
+		return false
+	}
+	b, err := readBundle(dir)
+	return err == nil && b.agent() != ""
+}
+
+func newStockTasks(ctx context.Context, publisher shim.Publisher, down shutdown.Service) (any, error) {
+	return task.NewTaskService(ctx, publisher, down)
+}
+
+func newTasksWithAgent(ctx context.Context, publisher shim.Publisher, down shutdown.Service) (any, error) {
+	return newService(ctx, publisher, down)
 }
 
 // serves says whether the process is to be the shim itself, which has no action

@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent/wire"
+)
+
+// Package syscall has the same calls around its own fork; they are open to
+// others since others need them.
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// forkAndBecome forks, and in the process that it makes goes on to become the
+// program. There it must not call anything that may grow the stack, allocate or
+// take a lock: what it needs was put into c before.
+//
+//go:noinline
+//go:norace
+//go:nocheckptr
+//nolint:gosec // the kernel reads what these point to, all of it in c
+func (c *child) forkAndBecome() (pid uintptr, errno unix.Errno) {
+	beforeFork()
+	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
+	if errno != 0 || pid != 0 {
+		afterFork()
+		return pid, errno
+	}
+	afterForkInChild()
+	c.become()
+	return 0, 0
+}
+
+// become makes the process the program, and does not return.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+//go:nocheckptr
+//nolint:gosec // the kernel reads what these point to, all of it in c
+func (c *child) become() {
+	var (
+		stage  wire.Stage
+		errno  unix.Errno
+		denied unix.Errno
+		n, i   uintptr
+		code   uintptr
+		p      unsafe.Pointer
+	)
+	// Its cgroups first, so that what it uses from here on is its own. Whoever
+	// writes 0 to tasks moves itself, alone, which the kernel does without
+	// waiting for all others to be out of the way (cgroup_attach_lock).
+	stage = wire.StageCgroup
+	for i = 0; i < uintptr(len(c.tasks)); i++ {
+		if _, _, errno = unix.RawSyscall(unix.SYS_WRITE, c.tasks[i], uintptr(unsafe.Pointer(&c.zero)), 1); errno != 0 {
+			goto failed
+		}
+	}
+	stage = wire.StageStreams
+	if _, _, errno = unix.RawSyscall(unix.SYS_SETSID, 0, 0, 0); errno != 0 {
+		goto failed
+	}
+	if c.tty {
+		if _, _, errno = unix.RawSyscall(unix.SYS_IOCTL, c.streams[0], unix.TIOCSCTTY, 0); errno != 0 {
+			goto failed
+		}
+	}
+	for i = 0; i < 3; i++ { // all above 2, as the agent has the first three
+		if _, _, errno = unix.RawSyscall(unix.SYS_DUP3, c.streams[i], i, 0); errno != 0 {
+			goto failed
+		}
+	}
+	stage = wire.StageLimits
+	for i = 0; i < uintptr(len(c.rlimits)); i++ {
+		if _, _, errno = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, c.rlimits[i].resource, uintptr(unsafe.Pointer(&c.rlimits[i].limit)), 0, 0, 0); errno != 0 {
+			goto failed
+		}
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_UMASK, c.umask, 0, 0)
+	stage = wire.StageUser
+	if len(c.groups) > 0 {
+		p = unsafe.Pointer(&c.groups[0])
+	}
+	if _, _, errno = unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(c.groups)), uintptr(p), 0); errno != 0 {
+		goto failed
+	}
+	if _, _, errno = unix.RawSyscall(unix.SYS_SETRESGID, c.gid, c.gid, c.gid); errno != 0 {
+		goto failed
+	}
+	if _, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, c.uid, c.uid, c.uid); errno != 0 {
+		goto failed
+	}
+	stage = wire.StageFilter
+	if _, _, errno = unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&c.filter))); errno != 0 {
+		goto failed
+	}
+
+	// Ready. A byte lets it go on; the end of the gate ends it.
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, c.gate, uintptr(unsafe.Pointer(&c.report)), unsafe.Sizeof(c.report))
+	for {
+		n, _, errno = unix.RawSyscall(unix.SYS_READ, c.gate, uintptr(unsafe.Pointer(&c.answer)), 1)
+		if errno != unix.EINTR {
+			break
+		}
+	}
+	if errno != 0 || n != 1 {
+		goto gone
+	}
+	stage = wire.StageDirectory
+	if c.dir != nil {
+		if _, _, errno = unix.RawSyscall(unix.SYS_CHDIR, uintptr(unsafe.Pointer(c.dir)), 0, 0); errno != 0 {
+			goto failed
+		}
+	}
+	// As the user, so that the search sees what the user may see.
+	stage = wire.StageExec
+	errno = unix.ENOENT
+	for i = 0; i < uintptr(len(c.candidates)); i++ {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.candidates[i])), uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.env)))
+		if errno == unix.EACCES {
+			denied = errno
+		} else if errno != unix.ENOENT && (errno != unix.ENOTDIR || len(c.candidates) == 1) {
+			break
+		}
+	}
+	if denied != 0 && (errno == unix.ENOENT || errno == unix.ENOTDIR) {
+		errno = denied
+	}
+	if errno == unix.ENOTDIR && len(c.candidates) > 1 {
+		errno = unix.ENOENT
+	}
+	if c.shell != nil {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.shell)), uintptr(unsafe.Pointer(c.shellArgv)), uintptr(unsafe.Pointer(c.env)))
+	}
+failed:
+	code = ExitNotExecutable
+	if stage == wire.StageExec && errno == unix.ENOENT {
+		code = ExitNotFound
+	}
+	c.report[0], c.report[1] = uint32(stage), uint32(errno)
+	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, c.gate, uintptr(unsafe.Pointer(&c.report)), unsafe.Sizeof(c.report))
+gone:
+	for {
+		_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+	}
+}

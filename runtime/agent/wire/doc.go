@@ -1,0 +1,51 @@
+// Package wire is what the shim of package shim and the agent that is pid 1 of
+// its containers say to each other. Version 1.
+//
+// They speak over one SOCK_SEQPACKET pair. The shim makes it, keeps one end, and
+// gives the other to pid 1 as an inherited descriptor, which pid 1 marks
+// close-on-exec before it does anything else: no program ever has it. Each
+// message is one packet of a header and, in Start alone, a body. Nothing is
+// ever answered with text from inside a session.
+//
+//	header   kind u8, id u32, argument u32, detail u32; little endian
+//
+//	from     kind     argument        detail        descriptors
+//	agent    Hello    Version         -             -
+//	shim     Start    bytes of body   1: in a file  streams, cgroup, tasks, file
+//	agent    Ready    -               -             pidfd, terminal
+//	shim     Go       -               -             -
+//	shim     Cancel   -               -             -
+//	agent    Running  -               -             -
+//	agent    Failed   Stage           errno         -
+//	agent    Exited   status          -             -
+//
+// The agent says Hello first and once, with id 0. Every other message is about
+// one program, whose id the shim chose, above 0 and never again in the life of
+// the agent:
+//
+//	Start ─▶ Ready ─▶ Go ─▶ Running ─▶ Exited
+//	     └▶ Failed └▶ Cancel  └▶ Failed
+//
+// On Start the agent makes the program's process, which does all that may be
+// done beforehand: it enters its cgroups, takes its streams, its limits, its
+// user and its filter of system calls, and then waits. Ready says that it
+// waits, and its pidfd shows the shim which process of the host it is. The shim
+// looks at where the kernel has it and does what only the host can (the score
+// for the OOM killer), and says Go; or Cancel, upon which the process ends
+// without a trace. Running says that the process has become the program.
+// Failed ends a program that never ran; where Start has Soft, a program that
+// cannot be found or executed has Running instead, a line on its standard error
+// and the exit code 126 or 127, as in a shell. Exited has the status as wait(2)
+// gives it, and comes when the process has been reaped.
+//
+// Bounds: a packet is at most MaxMessage bytes with MaxFDs descriptors, a body
+// MaxStart bytes. A body that does not fit a packet is a sealed file, the last
+// descriptor. Each side takes what does not parse, comes out of turn or is
+// about an unknown id as the end: the agent ends itself, and with it the
+// container; the shim kills the container. The end of the socket is the end of
+// the container too, whichever side it comes from.
+//
+// The agent trusts the socket. The shim trusts nothing that comes back: a
+// descriptor is used only after the kernel said that it is a pidfd of a process
+// in the container's cgroup, or a terminal's; a status is only reported.
+package wire

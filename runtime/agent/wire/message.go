@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+const (
+	// Version is what Hello says.
+	Version = 1
+	// MaxMessage bounds a packet, in bytes.
+	MaxMessage = 32 << 10
+	// MaxFDs bounds the descriptors of a packet.
+	MaxFDs = 8
+	// MaxStart bounds the body of Start, in bytes: twice what Linux takes for
+	// arguments and environment.
+	MaxStart = 4 << 20
+
+	headerLen = 13
+)
+
+// Kind says what a message is.
+type Kind uint8
+
+// The kinds of messages.
+const (
+	Hello Kind = iota + 1
+	Start
+	Ready
+	Go
+	Cancel
+	Running
+	Failed
+	Exited
+)
+
+// Stage says what of starting a program failed.
+type Stage uint32
+
+// The stages, in their order. The last two come after Go.
+const (
+	StagePrepare Stage = iota + 1
+	StageTerminal
+	StageFork
+	StageCgroup
+	StageStreams
+	StageLimits
+	StageUser
+	StageFilter
+	StageDirectory
+	StageExec
+	lastStage = StageExec
+)
+
+// InFile is Start's detail where the body is in a file.
+const InFile = 1
+
+// ErrProtocol is a message that breaks the protocol.
+var ErrProtocol = errors.New("protocol error")
+
+// Message is a packet without its body and descriptors.
+type Message struct {
+	Kind     Kind
+	ID       uint32
+	Argument uint32
+	Detail   uint32
+}
+
+// Append appends the message's header.
+func (m Message) Append(b []byte) []byte {
+	b = append(b, byte(m.Kind))
+	b = binary.LittleEndian.AppendUint32(b, m.ID)
+	b = binary.LittleEndian.AppendUint32(b, m.Argument)
+	return binary.LittleEndian.AppendUint32(b, m.Detail)
+}
+
+// Parse takes a packet apart. The body is part of the packet, and nil where
+// there is none. An error wraps ErrProtocol.
+func Parse(packet []byte) (Message, []byte, error) {
+	if len(packet) < headerLen || len(packet) > MaxMessage {
+		return Message{}, nil, fmt.Errorf("packet of %d bytes: %w", len(packet), ErrProtocol)
+	}
+	m := Message{
+		Kind:     Kind(packet[0]),
+		ID:       binary.LittleEndian.Uint32(packet[1:]),
+		Argument: binary.LittleEndian.Uint32(packet[5:]),
+		Detail:   binary.LittleEndian.Uint32(packet[9:]),
+	}
+	body := packet[headerLen:]
+	if err := m.check(len(body)); err != nil {
+		return Message{}, nil, err
+	}
+	if len(body) == 0 {
+		body = nil
+	}
+	return m, body, nil
+}
+
+func (m Message) check(body int) error {
+	wrong := func() error {
+		return fmt.Errorf("message %d of program %d with %d, %d and %d bytes: %w", m.Kind, m.ID, m.Argument, m.Detail, body, ErrProtocol)
+	}
+	if m.Kind == Start {
+		inline := m.Detail == 0 && m.Argument > 0 && m.Argument == uint32(body)
+		inFile := m.Detail == InFile && m.Argument > 0 && m.Argument <= MaxStart && body == 0
+		if m.ID == 0 || !inline && !inFile {
+			return wrong()
+		}
+		return nil
+	}
+	var ok bool
+	switch m.Kind {
+	case Hello:
+		ok = m.ID == 0 && m.Detail == 0
+	case Ready, Go, Cancel, Running:
+		ok = m.ID != 0 && m.Argument == 0 && m.Detail == 0
+	case Failed:
+		ok = m.ID != 0 && m.Argument >= uint32(StagePrepare) && m.Argument <= uint32(lastStage) && m.Detail > 0 && m.Detail < 4096
+	case Start: // above
+	case Exited:
+		ok = m.ID != 0 && m.Argument <= 0xffff && m.Detail == 0
+	}
+	if !ok || body != 0 {
+		return wrong()
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"golang.org/x/sys/unix"
+)
+
+// processIO are the daemon's ends of a process's FIFOs.
+type processIO interface {
+	cio.IO
+	// streams returns the ends, once the process was started.
+	streams() (Streams, error)
+}
+
+// openFIFOs opens the daemon's ends before a process is started.
+func (r *Runtime) openFIFOs(ctx context.Context, set *cio.FIFOSet) (processIO, error) {
+	if r.opts.Shim.Agent {
+		return openDirect(set)
+	}
+	// Not the caller's context: it would close the streams with it.
+	d, err := cio.NewDirectIO(context.WithoutCancel(ctx), set)
+	return copied{d}, err
+}
+
+// copied are FIFOs whose other ends are a shim's that copies. They are opened in
+// the background, until the shim opens them as well.
+type copied struct{ *cio.DirectIO }
+
+func (c copied) streams() (Streams, error) {
+	return Streams{Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}, nil
+}
+
+// direct are FIFOs whose other ends are the program's own. That may be over
+// before a goroutine in the background had its turn, so these are open when the
+// program starts.
+type direct struct {
+	set            *cio.FIFOSet
+	stdin          *os.File
+	stdout, stderr *os.File
+}
+
+func openDirect(set *cio.FIFOSet) (_ *direct, retErr error) {
+	d := &direct{set: set}
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, d.Close())
+		}
+	}()
+	for path, f := range map[string]**os.File{set.Stdout: &d.stdout, set.Stderr: &d.stderr} {
+		if path == "" {
+			continue
+		}
+		// Whoever does not wait can open it before anyone writes.
+		file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open stream of the program: %w", err)
+		}
+		*f = file
+	}
+	return d, nil
+}
+
+func (d *direct) streams() (Streams, error) {
+	s := Streams{Stdout: d.stdout, Stderr: d.stderr}
+	// The shim keeps the program from reading an end before this.
+	stdin, err := os.OpenFile(d.set.Stdin, os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) {
+		s.Stdin = ended{} // nobody is left to read it
+		return s, nil
+	}
+	if err != nil {
+		return Streams{}, fmt.Errorf("open stream of the program: %w", err)
+	}
+	d.stdin, s.Stdin = stdin, stdin
+	return s, nil
+}
+
+// Config implements cio.IO.
+func (d *direct) Config() cio.Config { return d.set.Config }
+
+// Cancel implements cio.IO. There is nothing in the background.
+func (d *direct) Cancel() {}
+
+// Wait implements cio.IO.
+func (d *direct) Wait() {}
+
+// Close closes the ends and removes the FIFOs.
+func (d *direct) Close() error {
+	for _, f := range []*os.File{d.stdin, d.stdout, d.stderr} {
+		if f != nil {
+			f.Close() // stdin's may be closed already
+		}
+	}
+	return d.set.Close()
+}
+
+// ended is the input of a program that is over.
+type ended struct{}
+
+func (ended) Write([]byte) (int, error) { return 0, unix.EPIPE }
+func (ended) Close() error              { return nil }
+
+var _ io.WriteCloser = ended{}

@@ -1,0 +1,225 @@
+package shim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/api/types/task"
+	stockprocess "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/process"
+	stockrunc "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/runc"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
+	"github.com/containerd/typeurl/v2"
+
+	"codebeaker/runtime/cgroup"
+)
+
+// greetTimeout bounds how long an agent may take to greet once runc says that
+// it runs.
+const greetTimeout = 30 * time.Second
+
+// newContainer makes a container and its pid 1, and returns when that is there
+// to start programs. What a failed one made is removed.
+func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *events) (_ *container, retErr error) {
+	b, err := readBundle(r.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	if r.Terminal || r.Checkpoint != "" {
+		return nil, fmt.Errorf("an agent with a terminal, or from a checkpoint: %w", errdefs.ErrNotImplemented)
+	}
+	opts, err := runcOptions(r)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := namespaces.NamespaceRequired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	c := &container{
+		id: r.ID, bundle: b, events: events,
+		runc:   stockprocess.NewRunc(opts.Root, r.Bundle, ns, opts.BinaryName, false),
+		group:  host.Group(b.spec.Linux.CgroupsPath),
+		paths:  paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr},
+		exited: make(chan struct{}), served: make(chan struct{}), status: task.Status_CREATED, execs: map[string]*exec{},
+	}
+	// For whoever cleans up after this process.
+	if err := errors.Join(stockrunc.WriteOptions(r.Bundle, opts), stockrunc.WriteRuntime(r.Bundle, opts.BinaryName)); err != nil {
+		return nil, err
+	}
+	if err := c.mount(r); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, c.unmount())
+		}
+	}()
+	if c.streams, err = openStreams(c.paths, b.hostID(b.spec.Process.User.UID), b.hostGID(b.spec.Process.User.GID)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			c.streams.close()
+		}
+	}()
+	if err := c.run(ctx, opts); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func runcOptions(r *taskAPI.CreateTaskRequest) (*options.Options, error) {
+	if r.Options.GetValue() == nil {
+		return &options.Options{}, nil
+	}
+	v, err := typeurl.UnmarshalAny(r.Options)
+	if err != nil {
+		return nil, fmt.Errorf("read options: %w", err)
+	}
+	opts, ok := v.(*options.Options)
+	if !ok {
+		return nil, fmt.Errorf("read options: they are %T, not runc's: %w", v, errdefs.ErrInvalidArgument)
+	}
+	if opts.SystemdCgroup {
+		return nil, fmt.Errorf("containers in units of systemd: %w", errdefs.ErrNotImplemented)
+	}
+	return opts, nil
+}
+
+func (c *container) mount(r *taskAPI.CreateTaskRequest) error {
+	if len(r.Rootfs) == 0 {
+		return nil
+	}
+	root := filepath.Join(r.Bundle, "rootfs")
+	if err := os.Mkdir(root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	mounts := make([]mount.Mount, 0, len(r.Rootfs))
+	for _, m := range r.Rootfs {
+		mounts = append(mounts, mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	if err := mount.All(mounts, root); err != nil {
+		return errors.Join(fmt.Errorf("mount the root: %w", err), c.unmount())
+	}
+	return nil
+}
+
+// run has runc make the container and start its pid 1 in one go, and waits for
+// the agent's greeting.
+func (c *container) run(ctx context.Context, opts *options.Options) (retErr error) {
+	l, agent, err := newLink()
+	if err != nil {
+		return err
+	}
+	c.link = l
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, l.conn.Close())
+		}
+	}()
+	pidFile := filepath.Join(c.bundle.dir, stockprocess.InitPidFile)
+	_, err = c.runc.Run(ctx, c.id, c.bundle.dir, &runc.CreateOpts{
+		IO: initIO{c.streams}, PidFile: pidFile, Detach: true,
+		NoPivot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring,
+		ExtraFiles: []*os.File{agent}, // AgentFD
+	})
+	agent.Close()
+	c.streams.given()
+	if err != nil {
+		return fmt.Errorf("create container: %w", c.runcError(err))
+	}
+	defer func() {
+		if retErr != nil {
+			ctx := context.WithoutCancel(ctx)
+			if err := c.runc.Delete(ctx, c.id, &runc.DeleteOpts{Force: true}); err != nil {
+				log.G(ctx).WithError(err).WithField("container", c.id).Error("remove a container that did not start")
+			}
+			c.process.close()
+		}
+	}()
+	pid, err := runc.ReadPidFile(pidFile)
+	if err != nil {
+		return fmt.Errorf("find pid 1: %w", err)
+	}
+	if c.process, err = openProcess(pid); err != nil {
+		return fmt.Errorf("find pid 1, which may have ended at once: %w", err)
+	}
+	if err := c.group.Delegate(c.bundle.hostID(0)); err != nil {
+		return err
+	}
+	go c.serve(context.WithoutCancel(ctx))
+	timeout := time.NewTimer(greetTimeout)
+	defer timeout.Stop()
+	select {
+	case <-l.greeted:
+		return nil
+	case <-l.ended:
+		return fmt.Errorf("wait for the agent: it ended, or is not of this version: %w", errdefs.ErrFailedPrecondition)
+	case <-timeout.C:
+		return fmt.Errorf("wait for the agent: %w", context.DeadlineExceeded)
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the agent: %w", ctx.Err())
+	}
+}
+
+// runcError is why runc failed, as it said in its log.
+func (c *container) runcError(err error) error {
+	f, openErr := os.Open(c.runc.Log)
+	if openErr != nil {
+		return err
+	}
+	defer f.Close()
+	var said string
+	lines := json.NewDecoder(io.LimitReader(f, 1<<20))
+	for {
+		var line struct{ Level, Msg string }
+		if lines.Decode(&line) != nil {
+			break
+		}
+		if line.Level == "error" {
+			said = strings.TrimSpace(line.Msg)
+		}
+	}
+	if said == "" {
+		return err
+	}
+	return fmt.Errorf("runc: %s", said)
+}
+
+// record writes how pid 1 ended where whoever cleans up finds it.
+func (c *container) record() error {
+	return stockrunc.WriteExitStatus(c.bundle.dir, runc.Exit{Timestamp: c.exit.at, Pid: c.process.pid, Status: int(c.exit.status)})
+}
+
+// initIO gives pid 1 its streams.
+type initIO struct{ *streams }
+
+func (initIO) Close() error          { return nil }
+func (initIO) Stdin() io.WriteCloser { return nil }
+func (initIO) Stdout() io.ReadCloser { return nil }
+func (initIO) Stderr() io.ReadCloser { return nil }
+
+func (s initIO) Set(cmd *osexec.Cmd) {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.program[0], s.program[1], s.program[2]
+}

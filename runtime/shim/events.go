@@ -1,0 +1,74 @@
+package shim
+
+import (
+	"context"
+
+	eventstypes "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/v2/core/runtime"
+	"github.com/containerd/containerd/v2/pkg/protobuf"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/log"
+)
+
+// events publishes what happens, in the order in which it was sent.
+type events struct {
+	queue   chan any
+	closing chan struct{}
+	closed  chan struct{}
+}
+
+func newEvents() *events {
+	return &events{queue: make(chan any, 128), closing: make(chan struct{}), closed: make(chan struct{})}
+}
+
+func (e *events) send(event any) {
+	select {
+	case e.queue <- event:
+	case <-e.closing:
+	}
+}
+
+// run publishes until close, and then what is left.
+func (e *events) run(ctx context.Context, publisher shim.Publisher) {
+	defer close(e.closed)
+	ctx = context.WithoutCancel(ctx)
+	defer publisher.Close()
+	publish := func(event any) {
+		if err := publisher.Publish(ctx, runtime.GetTopic(event), event); err != nil {
+			log.G(ctx).WithError(err).Error("publish event")
+		}
+	}
+	for {
+		select {
+		case event := <-e.queue:
+			publish(event)
+		case <-e.closing:
+			for {
+				select {
+				case event := <-e.queue:
+					publish(event)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// close returns when all that was sent is published. It is for the shim's end,
+// which would otherwise come before the last event is out.
+func (e *events) close(ctx context.Context) error {
+	close(e.closing)
+	select {
+	case <-e.closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func exitEvent(container, id string, pid int, e exit) *eventstypes.TaskExit {
+	return &eventstypes.TaskExit{
+		ContainerID: container, ID: id, Pid: uint32(pid), ExitStatus: e.status, ExitedAt: protobuf.ToTimestamp(e.at),
+	}
+}

@@ -1,0 +1,304 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	eventstypes "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/cgroup"
+)
+
+// startTimeout bounds how long an agent may take to make a process.
+const startTimeout = 30 * time.Second
+
+// killedStatus is the status of who ends with its container.
+const killedStatus = uint32(unix.SIGKILL)
+
+// exec is a process beside pid 1, from the request for it to its deletion.
+type exec struct {
+	id        string
+	container *container
+	request   *request
+	paths     paths
+
+	// exited is closed when the process has ended and its end was published.
+	exited chan struct{}
+
+	mu       sync.Mutex
+	status   task.Status
+	process  *process // from its start
+	streams  *streams // from its start
+	terminal *terminal
+	exit     exit
+}
+
+// exit is how a process ended.
+type exit struct {
+	status uint32
+	at     time.Time
+}
+
+// start starts the process and publishes that.
+func (e *exec) start(ctx context.Context) (pid int, retErr error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status != task.Status_CREATED {
+		return 0, fmt.Errorf("start process %s: it was started before: %w", e.id, errdefs.ErrFailedPrecondition)
+	}
+	if err := e.container.enter(); err != nil {
+		return 0, fmt.Errorf("start process %s: %w", e.id, err)
+	}
+	defer func() {
+		if retErr != nil {
+			e.container.leave()
+			e.status = task.Status_STOPPED
+			e.exit = exit{status: 255, at: time.Now()}
+			close(e.exited)
+			retErr = fmt.Errorf("start process %s: %w", e.id, retErr)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	uid, gid := e.container.bundle.hostID(e.request.program.UID), e.container.bundle.hostGID(e.request.program.GID)
+	streams, err := openStreams(e.paths, uid, gid)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if retErr != nil {
+			streams.close()
+		}
+	}()
+	p, err := e.launch(ctx, streams)
+	if err != nil {
+		return 0, err
+	}
+	e.status, e.streams = task.Status_RUNNING, streams
+	e.container.events.send(&eventstypes.TaskExecStarted{ContainerID: e.container.id, ExecID: e.id, Pid: uint32(e.process.pid)})
+	go e.await(p)
+	return e.process.pid, nil
+}
+
+// launch has the agent start the program, and looks where it is before it runs.
+func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr error) {
+	group, entry, err := e.cgroup()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { retErr = errors.Join(retErr, entry.Close()) }()
+	spec := e.request.program
+	var files []*os.File
+	if !spec.Terminal {
+		files = append(files, streams.program...)
+		defer streams.given()
+	}
+	if entry.Dir != nil {
+		spec.Cgroup = true
+		files = append(files, entry.Dir)
+	}
+	spec.Tasks = uint8(len(entry.Tasks))
+	files = append(files, entry.Tasks...)
+	p, err := e.container.link.start(&spec, files)
+	if err != nil {
+		return nil, err
+	}
+	ready, err := p.next(ctx)
+	if err != nil {
+		go p.abandon()
+		return nil, err
+	}
+	if ready.message.Kind == wire.Failed {
+		return nil, explain(ready.message, &spec)
+	}
+	if err := e.adopt(ready, group, streams); err != nil {
+		err = errors.Join(err, p.tell(wire.Cancel))
+		if errors.Is(err, wire.ErrProtocol) {
+			err = errors.Join(err, e.container.distrust())
+		}
+		return nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			e.process.close()
+			e.process = nil
+			if e.terminal != nil {
+				e.terminal.close()
+			}
+		}
+	}()
+	if err := p.tell(wire.Go); err != nil {
+		return nil, err
+	}
+	if spec.Soft {
+		return p, nil // what goes wrong from here on is the program's end
+	}
+	running, err := p.next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if running.message.Kind == wire.Failed {
+		return nil, explain(running.message, &spec)
+	}
+	return p, nil
+}
+
+// cgroup returns the process's cgroup and the way into it: the one below the
+// container's that has the exec's name, where the client made it, and else pid
+// 1's.
+func (e *exec) cgroup() (cgroup.Group, *cgroup.Entry, error) {
+	group := e.container.group.Sub(e.id)
+	entry, err := group.Enter(e.container.bundle.hostID(0))
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.container.group, &cgroup.Entry{}, nil
+	}
+	return group, entry, err
+}
+
+// adopt takes what came with Ready, once the kernel says that it is what it
+// should be.
+func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) error {
+	want := 1
+	if e.paths.terminal {
+		want = 2
+	}
+	if len(ready.files) != want {
+		ready.close()
+		return fmt.Errorf("%d files from the agent: %w", len(ready.files), wire.ErrProtocol)
+	}
+	p, err := processOf(ready.files[0])
+	if err == nil {
+		err = p.admit(func(proc string) error {
+			in, err := group.Encloses(proc)
+			if err != nil {
+				return err
+			}
+			if !in {
+				return fmt.Errorf("process %d is not in cgroup %s: %w", p.pid, group.Path(), wire.ErrProtocol)
+			}
+			return setOOMScore(proc, e.request.oomScore)
+		})
+	}
+	if err == nil && e.paths.terminal {
+		e.terminal, err = newTerminal(ready.files[1], streams.program[0], streams.program[1])
+	}
+	if err != nil {
+		ready.close()
+		return err
+	}
+	e.process = p
+	return nil
+}
+
+// await waits for the process's end and publishes it.
+func (e *exec) await(p *program) {
+	defer e.container.leave()
+	status := killedStatus
+	for r := range p.replies {
+		if r.message.Kind == wire.Exited {
+			status = r.message.Argument
+		}
+	}
+	code := status
+	if !e.request.raw {
+		code = exitCode(unix.WaitStatus(status))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status, e.exit = task.Status_STOPPED, exit{status: code, at: time.Now()}
+	e.container.events.send(exitEvent(e.container.id, e.id, e.process.pid, e.exit))
+	close(e.exited)
+}
+
+// exitCode is a status as shells give it.
+func exitCode(status unix.WaitStatus) uint32 {
+	if status.Signaled() {
+		return 128 + uint32(status.Signal())
+	}
+	return uint32(status.ExitStatus())
+}
+
+// kill sends a signal to the process alone.
+func (e *exec) kill(sig uint32) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.status == task.Status_STOPPED:
+		return errFinished
+	case e.process == nil:
+		return fmt.Errorf("process %s was not started: %w", e.id, errdefs.ErrFailedPrecondition)
+	}
+	return e.process.signal(sig)
+}
+
+func (e *exec) resize(columns, rows uint32) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status == task.Status_STOPPED {
+		return errFinished
+	}
+	if e.terminal == nil {
+		return nil
+	}
+	return e.terminal.resize(columns, rows)
+}
+
+func (e *exec) closeStdin() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.streams != nil {
+		e.streams.endInput()
+	}
+}
+
+// delete forgets a process that has ended or never began. What it left behind
+// may go on to write.
+func (e *exec) delete() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status == task.Status_RUNNING {
+		return fmt.Errorf("delete process %s: it runs: %w", e.id, errdefs.ErrFailedPrecondition)
+	}
+	if e.terminal != nil {
+		e.terminal.finish()
+	}
+	if e.streams != nil {
+		e.streams.endInput()
+		e.container.drain(e.streams)
+	}
+	if e.terminal != nil {
+		e.terminal.wg.Wait()
+	}
+	e.process.close()
+	return nil
+}
+
+// pid is 0 before the start.
+func (e *exec) pid() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.process == nil {
+		return 0
+	}
+	return e.process.pid
+}
+
+// abandon cancels a program of which nobody waits for Ready any more.
+func (p *program) abandon() {
+	for r := range p.replies {
+		r.close()
+		if r.message.Kind == wire.Ready {
+			_ = p.tell(wire.Cancel) // or its agent has ended
+			return
+		}
+	}
+}

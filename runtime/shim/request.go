@@ -1,0 +1,119 @@
+package shim
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent"
+	"codebeaker/runtime/agent/wire"
+)
+
+// defaultOOMScore makes programs die before the agent where their
+// specification has no score.
+const defaultOOMScore = 500
+
+// request is an exec as the agent is asked for it.
+type request struct {
+	program  wire.Program
+	oomScore int
+	// raw says that the exit status is to be reported as wait(2) gives it.
+	raw bool
+}
+
+// newRequest turns the process of an exec into a request. A process that runs
+// the agent in its exec role is the program which that would become, started as
+// it says.
+func newRequest(spec []byte, agentPath string, terminal bool) (*request, error) {
+	var p specs.Process
+	if err := json.Unmarshal(spec, &p); err != nil {
+		return nil, fmt.Errorf("read the process's specification: %w: %w", err, errdefs.ErrInvalidArgument)
+	}
+	if p.ApparmorProfile != "" || p.SelinuxLabel != "" {
+		return nil, fmt.Errorf("a process with a security label of its own: %w", errdefs.ErrNotImplemented)
+	}
+	r := &request{oomScore: defaultOOMScore, program: wire.Program{
+		Terminal: terminal, UID: p.User.UID, GID: p.User.GID, Groups: p.User.AdditionalGids, Umask: 0o22,
+		Dir: p.Cwd, Args: p.Args, Env: p.Env,
+	}}
+	if p.OOMScoreAdj != nil {
+		r.oomScore = *p.OOMScoreAdj
+	}
+	if p.User.Umask != nil {
+		r.program.Umask = *p.User.Umask
+	}
+	if box := p.ConsoleSize; box != nil {
+		r.program.Rows, r.program.Columns = uint16(box.Height), uint16(box.Width)
+	}
+	for _, l := range p.Rlimits {
+		resource, ok := rlimits()[strings.TrimPrefix(l.Type, "RLIMIT_")]
+		if !ok {
+			return nil, fmt.Errorf("limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
+		}
+		r.program.Rlimits = append(r.program.Rlimits, wire.Rlimit{Resource: resource, Soft: l.Soft, Hard: l.Hard})
+	}
+	if len(p.Args) > 1 && p.Args[0] == agentPath && p.Args[1] == agent.RoleExec {
+		e, err := agent.ParseExec(p.Args[2:])
+		if err != nil {
+			return nil, fmt.Errorf("read the process's arguments: %w: %w", err, errdefs.ErrInvalidArgument)
+		}
+		r.raw, r.program.Soft, r.program.Line, r.program.Args = e.WaitStatus, true, e.Line, e.Args
+		if e.Dir != "" {
+			r.program.Dir = e.Dir
+		}
+	}
+	return r, nil
+}
+
+func rlimits() map[string]uint32 {
+	return map[string]uint32{
+		"AS": unix.RLIMIT_AS, "CORE": unix.RLIMIT_CORE, "CPU": unix.RLIMIT_CPU, "DATA": unix.RLIMIT_DATA,
+		"FSIZE": unix.RLIMIT_FSIZE, "LOCKS": unix.RLIMIT_LOCKS, "MEMLOCK": unix.RLIMIT_MEMLOCK,
+		"MSGQUEUE": unix.RLIMIT_MSGQUEUE, "NICE": unix.RLIMIT_NICE, "NOFILE": unix.RLIMIT_NOFILE,
+		"NPROC": unix.RLIMIT_NPROC, "RSS": unix.RLIMIT_RSS, "RTPRIO": unix.RLIMIT_RTPRIO,
+		"RTTIME": unix.RLIMIT_RTTIME, "SIGPENDING": unix.RLIMIT_SIGPENDING, "STACK": unix.RLIMIT_STACK,
+	}
+}
+
+// explain says why a program could not be started.
+func explain(m wire.Message, p *wire.Program) error {
+	errno := unix.Errno(m.Detail)
+	var class error = errdefs.ErrUnknown
+	var doing string
+	switch wire.Stage(m.Argument) {
+	case wire.StageExec:
+		doing = fmt.Sprintf("exec %q", p.Args[0])
+		if errno == unix.ENOENT {
+			class = errdefs.ErrNotFound
+		}
+	case wire.StageDirectory:
+		doing = fmt.Sprintf("change to directory %q", p.Dir)
+	case wire.StageTerminal:
+		doing = "open a terminal"
+	case wire.StageFork:
+		doing = "fork"
+		if errno == unix.ESRCH {
+			class = errdefs.ErrUnavailable // killed before it ran
+		}
+	case wire.StageCgroup:
+		doing = "enter the cgroup"
+	case wire.StageStreams:
+		doing = "set up the streams"
+	case wire.StageLimits:
+		doing = "set limits"
+	case wire.StageUser:
+		doing = fmt.Sprintf("become user %d", p.UID)
+	case wire.StageFilter:
+		doing = "filter system calls"
+	default:
+		doing = "prepare"
+	}
+	if errno == unix.ENOMEM || errno == unix.EAGAIN {
+		class = errdefs.ErrResourceExhausted
+	}
+	return fmt.Errorf("%s: %w: %w", doing, errno, class)
+}

@@ -1,0 +1,92 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent/wire"
+)
+
+func ask(t *testing.T, p specs.Process, terminal bool) (*request, error) {
+	t.Helper()
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newRequest(text, "/agent", terminal)
+}
+
+func TestRequestIsWhatTheSpecificationSays(t *testing.T) {
+	umask, score := uint32(0o77), 300
+	r, err := ask(t, specs.Process{
+		Args: []string{"ls", "-l"}, Env: []string{"A=b"}, Cwd: "/tmp", OOMScoreAdj: &score,
+		User:        specs.User{UID: 1, GID: 2, AdditionalGids: []uint32{3}, Umask: &umask},
+		Rlimits:     []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 10, Hard: 20}},
+		ConsoleSize: &specs.Box{Height: 24, Width: 80},
+	}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.program
+	if !slices.Equal(p.Args, []string{"ls", "-l"}) || !slices.Equal(p.Env, []string{"A=b"}) || p.Dir != "/tmp" ||
+		p.UID != 1 || p.GID != 2 || !slices.Equal(p.Groups, []uint32{3}) || p.Umask != 0o77 ||
+		!slices.Equal(p.Rlimits, []wire.Rlimit{{Resource: unix.RLIMIT_NOFILE, Soft: 10, Hard: 20}}) ||
+		!p.Terminal || p.Rows != 24 || p.Columns != 80 || p.Soft || p.Line || r.raw || r.oomScore != 300 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestExecRoleIsTheProgramItself(t *testing.T) {
+	r, err := ask(t, specs.Process{
+		Args: []string{"/agent", "exec", "-dir", "/w", "-line", "-waitstatus", "--", "echo", "-n"}, Cwd: "/",
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := r.program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !r.raw || r.oomScore != defaultOOMScore {
+		t.Errorf("got %+v", r)
+	}
+	// Another program may have such arguments.
+	if r, err := ask(t, specs.Process{Args: []string{"/other", "exec", "--", "echo"}}, false); err != nil || r.program.Soft {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if _, err := ask(t, specs.Process{Args: []string{"/agent", "exec", "--"}}, false); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("no program: %v", err)
+	}
+}
+
+func TestWhatTheAgentCannotDoIsRefused(t *testing.T) {
+	for _, p := range []specs.Process{{ApparmorProfile: "x"}, {SelinuxLabel: "x"}} {
+		if _, err := ask(t, p, false); !errdefs.IsNotImplemented(err) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+	if _, err := ask(t, specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_X"}}}, false); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a limit that there is not: %v", err)
+	}
+}
+
+func TestFailuresHaveTheirClass(t *testing.T) {
+	p := &wire.Program{Args: []string{"x"}}
+	for _, tc := range []struct {
+		stage wire.Stage
+		errno unix.Errno
+		class error
+	}{
+		{wire.StageExec, unix.ENOENT, errdefs.ErrNotFound},
+		{wire.StageFork, unix.EAGAIN, errdefs.ErrResourceExhausted},
+		{wire.StageFork, unix.ESRCH, errdefs.ErrUnavailable},
+		{wire.StageUser, unix.EPERM, errdefs.ErrUnknown},
+	} {
+		err := explain(wire.Message{Argument: uint32(tc.stage), Detail: uint32(tc.errno)}, p)
+		if !errors.Is(err, tc.class) || !errors.Is(err, tc.errno) {
+			t.Errorf("got %v; want %v", err, tc.class)
+		}
+	}
+}

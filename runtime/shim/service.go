@@ -1,0 +1,443 @@
+package shim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/containerd/cgroups/v3/cgroup1"
+	"github.com/containerd/cgroups/v3/cgroup2"
+	eventstypes "github.com/containerd/containerd/api/events"
+	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/oom"
+	oomv1 "github.com/containerd/containerd/v2/pkg/oom/v1"
+	oomv2 "github.com/containerd/containerd/v2/pkg/oom/v2"
+	"github.com/containerd/containerd/v2/pkg/protobuf"
+	ptypes "github.com/containerd/containerd/v2/pkg/protobuf/types"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/containerd/v2/pkg/sys/reaper"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	runc "github.com/containerd/go-runc"
+	"github.com/containerd/log"
+	"github.com/containerd/ttrpc"
+	"github.com/containerd/typeurl/v2"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// service is containerd's Task service for containers whose pid 1 is an agent.
+type service struct {
+	events   *events
+	oom      oom.Watcher
+	shutdown shutdown.Service
+
+	mu         sync.Mutex
+	containers map[string]*container
+	// creating counts containers whose pid 1 is not known yet, and strays are
+	// the ends that were seen meanwhile, by pid.
+	creating int
+	strays   map[int]runc.Exit
+}
+
+// newService returns a service that goes on until the shim's end.
+func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Service) (*service, error) {
+	s := &service{
+		events: newEvents(), shutdown: down,
+		containers: map[string]*container{}, strays: map[int]runc.Exit{},
+	}
+	var err error
+	if unified() {
+		s.oom, err = oomv2.New(publisher)
+	} else {
+		s.oom, err = oomv1.New(publisher)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("watch for want of memory: %w", err)
+	}
+	runc.Monitor = reaper.Default
+	exits := reaper.Default.Subscribe()
+	// Their ends are those of the shim's process.
+	go s.oom.Run(ctx)
+	go s.reap(ctx, exits)
+	go s.events.run(ctx, publisher)
+	down.RegisterCallback(s.events.close)
+	if address, err := shim.ReadAddress("address"); err == nil {
+		down.RegisterCallback(func(context.Context) error { return shim.RemoveSocket(address) })
+	}
+	return s, nil
+}
+
+// RegisterTTRPC registers the service.
+func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
+	taskAPI.RegisterTTRPCTaskService(server, s)
+	return nil
+}
+
+// reap takes the ends of the shim's children, among which are pids 1.
+func (s *service) reap(ctx context.Context, exits <-chan runc.Exit) {
+	for e := range exits {
+		s.mu.Lock()
+		var ended *container
+		for _, c := range s.containers {
+			if c.process.pid == e.Pid {
+				ended = c
+			}
+		}
+		if ended == nil && s.creating > 0 {
+			s.strays[e.Pid] = e
+		}
+		s.mu.Unlock()
+		if ended != nil {
+			go ended.end(ctx, e.Status, e.Timestamp)
+		}
+	}
+}
+
+// Create makes a container.
+func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
+	s.mu.Lock()
+	s.creating++
+	s.mu.Unlock()
+	c, err := newContainer(ctx, r, s.events)
+	var stray runc.Exit
+	var ended bool
+	s.mu.Lock()
+	if err == nil {
+		s.containers[c.id] = c
+		stray, ended = s.strays[c.process.pid]
+	}
+	if s.creating--; s.creating == 0 {
+		clear(s.strays)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("create container %s: %w", r.ID, err))
+	}
+	s.events.send(&eventstypes.TaskCreate{
+		ContainerID: c.id, Bundle: r.Bundle, Rootfs: r.Rootfs, Pid: uint32(c.process.pid),
+		IO: &eventstypes.TaskIO{Stdin: r.Stdin, Stdout: r.Stdout, Stderr: r.Stderr},
+	})
+	if err := s.watch(c); err != nil {
+		log.G(ctx).WithError(err).WithField("container", c.id).Error("watch for want of memory")
+	}
+	if ended {
+		go c.end(context.WithoutCancel(ctx), stray.Status, stray.Timestamp)
+	}
+	return &taskAPI.CreateTaskResponse{Pid: uint32(c.process.pid)}, nil
+}
+
+// watch has kills for want of memory published.
+func (s *service) watch(c *container) error {
+	if unified() {
+		group, err := cgroup2.Load(c.group.Path())
+		if err != nil {
+			return err
+		}
+		return s.oom.Add(c.id, group)
+	}
+	group, err := cgroup1.Load(cgroup1.StaticPath(c.group.Path()))
+	if err != nil {
+		return err
+	}
+	return s.oom.Add(c.id, group)
+}
+
+func (s *service) find(id string) (*container, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.containers[id]
+	if c == nil {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrNotFound, "container %s", id)
+	}
+	return c, nil
+}
+
+// findExec returns an exec, or nil where execID is empty, which is pid 1.
+func (s *service) findExec(id, execID string) (*container, *exec, error) {
+	c, err := s.find(id)
+	if err != nil || execID == "" {
+		return c, nil, err
+	}
+	e, err := c.find(execID)
+	return c, e, errgrpc.ToGRPC(err)
+}
+
+// Start starts pid 1, which runs already, or an exec.
+func (s *service) Start(ctx context.Context, r *taskAPI.StartRequest) (*taskAPI.StartResponse, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	pid := c.process.pid
+	if e == nil {
+		err = c.start()
+	} else {
+		pid, err = e.start(ctx)
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &taskAPI.StartResponse{Pid: uint32(pid)}, nil
+}
+
+// Exec adds a process that is to be started.
+func (s *service) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*ptypes.Empty, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	req, err := newRequest(r.Spec.GetValue(), c.bundle.agent(), r.Terminal)
+	if err == nil {
+		err = c.add(r.ExecID, req, paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr, terminal: r.Terminal})
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.events.send(&eventstypes.TaskExecAdded{ContainerID: c.id, ExecID: r.ExecID})
+	return &ptypes.Empty{}, nil
+}
+
+// Delete removes an exec, or the container.
+func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		if err := e.delete(); err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+		c.mu.Lock()
+		delete(c.execs, e.id)
+		c.mu.Unlock()
+		return deleted(e.pid(), e.exit), nil
+	}
+	if err := c.delete(ctx); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.mu.Lock()
+	delete(s.containers, c.id)
+	s.mu.Unlock()
+	s.events.send(&eventstypes.TaskDelete{
+		ContainerID: c.id, Pid: uint32(c.process.pid), ExitStatus: c.exit.status, ExitedAt: protobuf.ToTimestamp(c.exit.at),
+	})
+	return deleted(c.process.pid, c.exit), nil
+}
+
+func deleted(pid int, e exit) *taskAPI.DeleteResponse {
+	return &taskAPI.DeleteResponse{Pid: uint32(pid), ExitStatus: e.status, ExitedAt: protobuf.ToTimestamp(e.at)}
+}
+
+// Wait returns when a process has ended.
+func (s *service) Wait(ctx context.Context, r *taskAPI.WaitRequest) (*taskAPI.WaitResponse, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	exited, how := c.exited, &c.exit
+	if e != nil {
+		exited, how = e.exited, &e.exit
+	}
+	select {
+	case <-exited:
+		return &taskAPI.WaitResponse{ExitStatus: how.status, ExitedAt: protobuf.ToTimestamp(how.at)}, nil
+	case <-ctx.Done():
+		return nil, errgrpc.ToGRPC(ctx.Err())
+	}
+}
+
+// State describes a process.
+func (s *service) State(_ context.Context, r *taskAPI.StateRequest) (*taskAPI.StateResponse, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	id, p, pid := c.id, c.paths, c.process.pid
+	c.mu.Lock()
+	status, how := c.status, c.exit
+	c.mu.Unlock()
+	if e != nil {
+		id, p, pid = e.id, e.paths, e.pid()
+		e.mu.Lock()
+		how = e.exit
+		if status != task.Status_PAUSED || e.status == task.Status_STOPPED {
+			status = e.status
+		}
+		e.mu.Unlock()
+	}
+	return &taskAPI.StateResponse{
+		ID: id, Bundle: c.bundle.dir, Pid: uint32(pid), Status: status,
+		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr, Terminal: p.terminal,
+		ExitStatus: how.status, ExitedAt: protobuf.ToTimestamp(how.at), ExecID: r.ExecID,
+	}, nil
+}
+
+// Kill sends a signal.
+func (s *service) Kill(_ context.Context, r *taskAPI.KillRequest) (*ptypes.Empty, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if e != nil {
+		err = e.kill(r.Signal)
+	} else {
+		err = c.signal(r.Signal, r.All)
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	return &ptypes.Empty{}, nil
+}
+
+// Pids lists the processes of a container.
+func (s *service) Pids(_ context.Context, r *taskAPI.PidsRequest) (*taskAPI.PidsResponse, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := c.group.Pids()
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	execs := map[int]string{}
+	for _, e := range c.all() {
+		execs[e.pid()] = e.id
+	}
+	response := &taskAPI.PidsResponse{}
+	for _, pid := range pids {
+		info := &task.ProcessInfo{Pid: uint32(pid)}
+		if id, ok := execs[pid]; ok {
+			if info.Info, err = typeurl.MarshalAnyToProto(&options.ProcessDetails{ExecID: id}); err != nil {
+				return nil, err
+			}
+		}
+		response.Processes = append(response.Processes, info)
+	}
+	return response, nil
+}
+
+// CloseIO ends a process's standard input.
+func (s *service) CloseIO(_ context.Context, r *taskAPI.CloseIORequest) (*ptypes.Empty, error) {
+	c, e, err := s.findExec(r.ID, r.ExecID)
+	if err != nil {
+		return nil, err
+	}
+	if r.Stdin && e != nil {
+		e.closeStdin()
+	} else if r.Stdin {
+		c.streams.endInput()
+	}
+	return &ptypes.Empty{}, nil
+}
+
+// ResizePty gives a terminal another size.
+func (s *service) ResizePty(_ context.Context, r *taskAPI.ResizePtyRequest) (*ptypes.Empty, error) {
+	_, e, err := s.findExec(r.ID, r.ExecID)
+	if err == nil && e != nil {
+		err = errgrpc.ToGRPC(e.resize(r.Width, r.Height))
+	}
+	return &ptypes.Empty{}, err
+}
+
+// Pause stops all processes of a container where they are.
+func (s *service) Pause(ctx context.Context, r *taskAPI.PauseRequest) (*ptypes.Empty, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.pause(ctx, true); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.events.send(&eventstypes.TaskPaused{ContainerID: c.id})
+	return &ptypes.Empty{}, nil
+}
+
+// Resume lets the processes of a container go on.
+func (s *service) Resume(ctx context.Context, r *taskAPI.ResumeRequest) (*ptypes.Empty, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.pause(ctx, false); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.events.send(&eventstypes.TaskResumed{ContainerID: c.id})
+	return &ptypes.Empty{}, nil
+}
+
+// Update changes the limits of a container.
+func (s *service) Update(ctx context.Context, r *taskAPI.UpdateTaskRequest) (*ptypes.Empty, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	var resources specs.LinuxResources
+	if err := json.Unmarshal(r.Resources.GetValue(), &resources); err != nil {
+		return nil, errgrpc.ToGRPC(fmt.Errorf("read limits: %w: %w", err, errdefs.ErrInvalidArgument))
+	}
+	if err := c.runc.Update(ctx, c.id, &resources); err != nil {
+		return nil, errgrpc.ToGRPC(c.runcError(err))
+	}
+	return &ptypes.Empty{}, nil
+}
+
+// Stats reads the accounts of a container.
+func (s *service) Stats(_ context.Context, r *taskAPI.StatsRequest) (*taskAPI.StatsResponse, error) {
+	c, err := s.find(r.ID)
+	if err != nil {
+		return nil, err
+	}
+	var stats any
+	if unified() {
+		var group *cgroup2.Manager
+		if group, err = cgroup2.Load(c.group.Path()); err == nil {
+			stats, err = group.Stat()
+		}
+	} else {
+		var group cgroup1.Cgroup
+		if group, err = cgroup1.Load(cgroup1.StaticPath(c.group.Path())); err == nil {
+			stats, err = group.Stat(cgroup1.IgnoreNotExist)
+		}
+	}
+	if errors.Is(err, cgroup1.ErrCgroupDeleted) || errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("cgroup of container %s: %w", c.id, errdefs.ErrNotFound)
+	}
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	data, err := typeurl.MarshalAnyToProto(stats)
+	if err != nil {
+		return nil, err
+	}
+	return &taskAPI.StatsResponse{Stats: data}, nil
+}
+
+// Checkpoint is not there: an agent's socket is not in a checkpoint.
+func (s *service) Checkpoint(context.Context, *taskAPI.CheckpointTaskRequest) (*ptypes.Empty, error) {
+	return nil, errgrpc.ToGRPCf(errdefs.ErrNotImplemented, "checkpoint of a container with an agent")
+}
+
+// Connect says which processes serve a container.
+func (s *service) Connect(_ context.Context, r *taskAPI.ConnectRequest) (*taskAPI.ConnectResponse, error) {
+	pid := 0
+	if c, err := s.find(r.ID); err == nil {
+		pid = c.process.pid
+	}
+	return &taskAPI.ConnectResponse{ShimPid: uint32(os.Getpid()), TaskPid: uint32(pid)}, nil
+}
+
+// Shutdown ends the shim where it serves no container any more.
+func (s *service) Shutdown(context.Context, *taskAPI.ShutdownRequest) (*ptypes.Empty, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.containers) == 0 && s.creating == 0 {
+		s.shutdown.Shutdown()
+	}
+	return &ptypes.Empty{}, nil
+}

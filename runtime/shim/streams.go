@@ -1,0 +1,159 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// paths are the FIFOs that a client made for a process. Empty is /dev/null.
+type paths struct {
+	stdin, stdout, stderr string
+	terminal              bool
+}
+
+// streams are a process's open FIFOs. The shim holds the other end of each, so
+// that a client that dies is not the end of the program: nothing it writes
+// becomes SIGPIPE, and its input does not end.
+type streams struct {
+	// program are the ends for the process itself, closed once it has them. With
+	// a terminal they are the terminal's own copiers'.
+	program []*os.File
+
+	mu     sync.Mutex
+	stdin  *os.File   // the end that keeps input from ending
+	output []*os.File // the ends that keep output from breaking
+}
+
+const fifoFlags = unix.O_CLOEXEC | unix.O_NOFOLLOW
+
+// openStreams opens a process's FIFOs, for a user of the host that is to own
+// them, so that the process may open /dev/stdout again. It waits for nobody.
+func openStreams(p paths, uid, gid int) (_ *streams, retErr error) {
+	s := &streams{}
+	defer func() {
+		if retErr != nil {
+			s.close()
+			retErr = fmt.Errorf("open the process's streams: %w", retErr)
+		}
+	}()
+	names := []string{p.stdin, p.stdout, p.stderr}
+	if p.terminal {
+		names = names[:2]
+	}
+	for i, name := range names {
+		own, held, err := openStream(name, i == 0, p.terminal)
+		if err != nil {
+			return nil, err
+		}
+		s.program = append(s.program, own)
+		if held == nil {
+			continue
+		}
+		if i == 0 {
+			s.stdin = held
+		} else {
+			s.output = append(s.output, held)
+		}
+		if err := own.Chown(uid, gid); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// openStream returns the process's end of a FIFO and the other. The ends of a
+// terminal's copiers do not block.
+func openStream(name string, input, terminal bool) (own, held *os.File, retErr error) {
+	mine, theirs := unix.O_RDONLY, unix.O_WRONLY
+	if input {
+		mine, theirs = theirs, mine
+	}
+	if name == "" {
+		own, err := os.OpenFile(os.DevNull, theirs, 0)
+		return own, nil, err
+	}
+	if input {
+		// Nobody can open a FIFO for writing alone that nobody reads.
+		first, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|fifoFlags, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer first.Close()
+	}
+	held, err := os.OpenFile(name, mine|unix.O_NONBLOCK|fifoFlags, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			held.Close()
+		}
+	}()
+	if info, err := held.Stat(); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		return nil, nil, errors.Join(err, fmt.Errorf("%s is no FIFO, and the agent's containers take no other: %w", name, errdefs.ErrNotImplemented))
+	}
+	flags := theirs | fifoFlags
+	if terminal {
+		flags |= unix.O_NONBLOCK
+	}
+	fd, err := unix.Open(name, flags, 0) // by hand: package os would have it not block
+	if err != nil {
+		return nil, nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), held, nil
+}
+
+// given closes the process's own ends, which it has.
+func (s *streams) given() {
+	for _, f := range s.program {
+		f.Close()
+	}
+}
+
+// endInput lets the input end after what was written to it.
+func (s *streams) endInput() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stdin != nil {
+		s.stdin.Close()
+		s.stdin = nil
+	}
+}
+
+// drain lets go of the output, and reads until nobody writes to it any more
+// what others may write that the program left behind. It returns what ends
+// that, and must be called.
+func (s *streams) drain(wg *sync.WaitGroup) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	output := s.output
+	s.output = nil
+	for _, f := range output {
+		wg.Go(func() {
+			defer f.Close()
+			_, _ = io.Copy(io.Discard, f)
+		})
+	}
+	return func() {
+		for _, f := range output {
+			f.Close()
+		}
+	}
+}
+
+func (s *streams) close() {
+	s.endInput()
+	s.given()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.output {
+		f.Close()
+	}
+	s.output = nil
+}
