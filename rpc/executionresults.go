@@ -159,6 +159,8 @@ type listedExecution struct {
 	CreatedAt   wireTime                `json:"createdAt" doc:"When it was asked for."`
 	StartedAt   *wireTime               `json:"startedAt" doc:"When its program began to run."`
 	EndedAt     *wireTime               `json:"endedAt" doc:"When it ended."`
+	ExitCode    *int                    `json:"exitCode" doc:"The program's; null until it has ended."`
+	EndReason   *session.EndReason      `json:"endReason" doc:"How it ended, as it was seen; null until then."`
 	TTY         bool                    `json:"tty" doc:"It has a terminal."`
 	Background  bool                    `json:"background" doc:"Nobody waits for it."`
 	Stdout      keptWindow              `json:"stdout" doc:"What is kept of standard output."`
@@ -172,11 +174,15 @@ type keptWindow struct {
 }
 
 func newListedExecution(info session.ExecutionInfo) listedExecution {
-	return listedExecution{
+	listed := listedExecution{
 		ExecutionID: info.ID, SessionID: info.SessionID, Language: info.Language, Command: info.Command, Status: info.Status,
 		CreatedAt: wireTime(info.CreatedAt), StartedAt: timeOrNull(info.StartedAt), EndedAt: timeOrNull(info.EndedAt),
 		TTY: info.TTY, Background: info.Background, Stdout: keptWindow(info.Stdout), Stderr: keptWindow(info.Stderr),
 	}
+	if info.EndReason != "" {
+		listed.ExitCode, listed.EndReason = &info.ExitCode, &info.EndReason
+	}
+	return listed
 }
 
 type attachResult struct {

@@ -68,6 +68,10 @@ type ExecutionInfo struct {
 	CreatedAt, StartedAt, EndedAt time.Time
 	TTY, Background               bool
 	Stdout, Stderr                Window
+	// ExitCode and EndReason are those of the result; EndReason is empty where
+	// there is none.
+	ExitCode  int
+	EndReason EndReason
 }
 
 // Execution is one program of a session, or the few that a command takes to do
@@ -189,11 +193,17 @@ func (e *Execution) Info() ExecutionInfo {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return ExecutionInfo{
+	info := ExecutionInfo{
 		ID: e.id, SessionID: e.sessionID, Language: e.language, Command: e.command, Status: e.status,
 		CreatedAt: e.created, StartedAt: e.startedAt, EndedAt: e.endedAt, TTY: e.tty, Background: e.background,
 		Stdout: windows[Stdout], Stderr: windows[Stderr],
 	}
+	if e.outcome != nil {
+		if r, ok := e.outcome.Result.(*ExecutionResult); ok {
+			info.ExitCode, info.EndReason = r.ExitCode, r.EndReason
+		}
+	}
+	return info
 }
 
 // Cancel ends the execution with all that it started. One that is done stays

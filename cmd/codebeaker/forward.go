@@ -56,7 +56,7 @@ func (a *attended) pump(ctx context.Context, input io.Reader, ended <-chan struc
 	buf := make([]byte, inputBytes)
 	for {
 		n, readErr := input.Read(buf)
-		if stopped := errors.Is(readErr, errStopped); stopped || ctx.Err() != nil {
+		if errors.Is(readErr, errStopped) || isOver(ctx) {
 			return nil
 		}
 		eof := errors.Is(readErr, io.EOF) && !errors.Is(readErr, errDetached)
@@ -85,7 +85,7 @@ func (a *attended) send(ctx context.Context, data []byte, eof bool, ended <-chan
 	}, nil)
 	no := (*client.Error)(nil)
 	switch {
-	case ctx.Err() != nil:
+	case isOver(ctx):
 		return true, nil
 	case err == nil:
 		return false, nil
@@ -108,6 +108,9 @@ func (a *attended) send(ctx context.Context, data []byte, eof bool, ended <-chan
 		return true, fmt.Errorf("send standard input: %w", err)
 	}
 }
+
+// isOver says whether a context has ended, where that is no error.
+func isOver(ctx context.Context) bool { return ctx.Err() != nil }
 
 // forwardSize tells the execution the size of this terminal, and again each time
 // that changed is called. stop ends it, and waits for that.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -158,13 +159,13 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// wantExit waits for the end of the process.
-func (p *process) wantExit(code int) {
+// wantExit waits for the end of the process, with one of the codes.
+func (p *process) wantExit(codes ...int) {
 	p.t.Helper()
 	select {
 	case <-p.exited:
-		if got := p.cmd.ProcessState.ExitCode(); got != code {
-			p.t.Errorf("it exited with %d (%s), want %d; it printed %q, %q", got, p.cmd.ProcessState, code, p.out, p.errOut)
+		if got := p.cmd.ProcessState.ExitCode(); !slices.Contains(codes, got) {
+			p.t.Errorf("it exited with %d (%s), want %d; it printed %q, %q", got, p.cmd.ProcessState, codes, p.out, p.errOut)
 		}
 	case <-time.After(patience):
 		p.t.Fatalf("it did not end; it printed %q, %q", p.out, p.errOut)
