@@ -154,10 +154,10 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger) (*
 		Log:             log,
 		MaxSessions:     cfg.MaxSessions,
 		Pool:            cfg.pool(),
-		ExecTimeout:     cfg.ExecTimeout,
+		ExecTimeout:     time.Duration(cfg.ExecTimeout),
 		Spill:           spill,
 		MaxPrintedBytes: cfg.OutputLimitMB << 20,
-		KeepExecutions:  cfg.KeepExecutions,
+		KeepExecutions:  time.Duration(cfg.KeepExecutions),
 	})
 	left, err := manager.Recover(ctx)
 	if err != nil {
