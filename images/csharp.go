@@ -127,5 +127,22 @@ func csharpRecipe() *recipe {
 	for _, l := range monoLibraries() {
 		packages = append(packages, l.pkg)
 	}
-	return debian("mono-runtime", packages...)
+	r := debian("mono-runtime", packages...)
+	r.Customize += customizeMono
+	return r
 }
+
+// customizeMono makes the native code that packages have mono make of their
+// libraries the same in each build. It ends with a random id, which nothing
+// reads (mono/mini/aot-compiler.c: generate_aotid), and has the name of a
+// temporary file among its symbols.
+const customizeMono = `for file in "$root"/usr/lib/mono/aot-cache/*/*.so; do
+	file=${file#"$root"}
+	chroot "$root" strip "$file"
+	chroot "$root" objcopy --dump-section .data=/tmp/data "$file"
+	truncate -s -16 "$root/tmp/data"
+	truncate -s +16 "$root/tmp/data"
+	chroot "$root" objcopy --update-section .data=/tmp/data "$file"
+	rm "$root/tmp/data"
+done
+`

@@ -1,11 +1,14 @@
 // Package images keeps the language images that sessions are started from.
 //
-// A language is an entry of the catalogue: a name, aliases, and a recipe. A
-// recipe says how to make the language's image from Debian packages; its
-// digest covers everything that decides what the image holds, but for the
-// state of the mirror and the host's architecture. An image is an OCI image in containerd under the name
-// that ImageName gives for its language, unpacked into the snapshotter, and so
-// the parent of every session's snapshot: starting a session copies nothing.
+// A language is an entry of the catalogue: a name, aliases, how its programs are
+// run, and for the built-in ones a recipe. A recipe says how to make the
+// language's image from Debian packages; its digest covers everything that
+// decides what the image holds, but for the state of the mirror and the host's
+// architecture. All recipes begin with the same base, which is made once for the
+// images of one call and is the first layer of each. An image is an OCI image in
+// containerd under the name that ImageName gives for its language, unpacked into
+// the snapshotter, and so the parent of every session's snapshot: starting a
+// session copies nothing.
 //
 // Lifecycle: Build, Pull and Import each end in the same step, which unpacks
 // the image and then moves the language's name to it. Until that last step the

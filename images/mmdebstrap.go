@@ -39,8 +39,9 @@ func languageArguments(r *recipe, m mirrors) []string {
 		// Devices and options are made already, for this run.
 		`--setup-hook=tar -C "$1" --numeric-owner --xattrs --xattrs-include='*' --exclude='./dev/*' `+
 			`--exclude=./etc/dpkg/dpkg.cfg.d/99mmdebstrap -xf "$`+baseVariable+`"`,
-		// As mmdebstrap does it in its other variants.
-		`--customize-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR `+
+		// As mmdebstrap does it in its other variants; but what compiles while it
+		// is installed gives other code where addresses are others.
+		`--customize-hook=APT_CONFIG=$MMDEBSTRAP_APT_CONFIG setarch -R apt-get -o Dir::Bin::dpkg=env -o DPkg::Options::=--unset=TMPDIR `+
 			`-o DPkg::Options::=dpkg -o DPkg::Chroot-Directory="$1" --yes install `+strings.Join(r.Packages, " "),
 		"--customize-hook="+r.Customize,
 	)

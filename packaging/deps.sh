@@ -23,7 +23,7 @@ group_packages() {
     # What the tests speak to the server with, beside Go, what their small image
     # holds, and what they pull from. Node.js from elsewhere may bring its own npm.
     test)
-      printf '%s\n' busybox-static docker-registry nodejs
+      printf '%s\n' busybox-static chromium docker-registry nodejs python3-websockets
       command -v npm >/dev/null || printf 'npm\n'
       ;;
     # What the tests need in a virtual machine, where those that need more are

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -228,46 +227,5 @@ done`}})
 				t.Fatalf("round %d, %v: %v", i, command, err)
 			}
 		}
-	}
-}
-
-// 256 MiB go in by chunks and out by ranges, through a server that keeps none
-// of it.
-func TestLargeFileInChunksAndRanges(t *testing.T) {
-	s := private(t)
-	b := s.session(t, nil)
-	const chunk = 4 << 20
-	total := 256 << 20 / slowdown / chunk * chunk
-	in, out := sha256.New(), sha256.New()
-	text := make([]byte, chunk)
-	for at := 0; at < total; at += chunk {
-		for i := range text { // each chunk another
-			text[i] = 'a' + byte((i+at/chunk*7)%23)
-		}
-		in.Write(text)
-		b.do(object{"type": "write_file", "path": "large", "content": string(text), "mode": "Append"})
-	}
-	var size int64
-	for ; ; size += chunk {
-		r := b.do(object{"type": "read_file", "path": "large", "offset": size, "length": chunk}).Result
-		if r.Bytes == 0 {
-			break
-		}
-		out.Write([]byte(r.Content))
-	}
-	b.do(object{"type": "copy_file", "source": "large", "destination": "copy"})
-	b.do(object{"type": "move_file", "source": "copy", "destination": "moved"})
-	inside := strings.Fields(b.sh("sha256sum moved").Stdout)
-	want := fmt.Sprintf("%x", in.Sum(nil))
-	if got := fmt.Sprintf("%x", out.Sum(nil)); size != int64(total) || got != want || len(inside) != 2 || inside[0] != want {
-		t.Errorf("%d bytes with hash %s came back, %v is inside; want %d with %s", size, got, inside, total, want)
-	}
-	peak, err := s.peakMemory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("the server's peak was %d MiB", peak>>20)
-	if peak > 192<<20 {
-		t.Errorf("the server's peak was %d MiB", peak>>20)
 	}
 }

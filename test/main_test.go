@@ -30,7 +30,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := errors.Join(pythonServer.close(), busyboxServer.close(), languagesServer.close()); err != nil {
+	if err := errors.Join(pythonServer.close(), busyboxServer.close()); err != nil {
 		fmt.Fprintf(os.Stderr, "integration tests: end the shared servers: %v\n", err)
 		code = max(code, 1)
 	}
@@ -46,7 +46,7 @@ func prepare() error {
 			return fmt.Errorf("%w (run make build)", err)
 		}
 	}
-	programs := []string{"mmdebstrap", "busybox", "docker-registry", "node", "npm"}
+	programs := []string{"mmdebstrap", "busybox", "chromium", "docker-registry", "node", "npm"}
 	if inVM() {
 		programs = []string{"busybox", "systemctl"} // the others' tests are left out there
 	}

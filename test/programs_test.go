@@ -221,7 +221,10 @@ func TestLanguages(t *testing.T) {
 // endless proves that a program that never ends is ended at its time limit, with
 // nothing left of it.
 func endless(b *sandbox, l languagePrograms) {
-	limit := scaled(4 * time.Second) // with its compilation
+	limit := scaled(3 * time.Second)
+	if l.compiled {
+		limit *= 2 // with its compilation
+	}
 	o := b.code(l.endless, object{"timeout": limit})
 	if r := o.Result; o.Success || o.Error == nil || r.EndReason != "timeout" || r.ExitCode != 137 || r.Stdout != "on\n" {
 		b.t.Errorf("it answered %+v", o)

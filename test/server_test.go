@@ -155,7 +155,7 @@ func command(ctx context.Context, stdin string, args ...string) (stdout, stderr 
 
 // images runs a codebeaker images command on the server's root.
 func (s *server) images(ctx context.Context, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
 	_, stderr, code, err := command(ctx, "", append(append([]string{"images"}, s.hostArgs()...), args...)...)
 	if err == nil && code != 0 {

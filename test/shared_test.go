@@ -15,7 +15,13 @@ type sharedServer struct {
 	err  error
 }
 
-var pythonServer, busyboxServer, languagesServer sharedServer
+var pythonServer, busyboxServer sharedServer
+
+// otherImages are those of the languages beside Python, on pythonServer.
+var otherImages struct {
+	once sync.Once
+	err  error
+}
 
 // get returns the server, which prepare makes ready where it is the first time.
 func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server {
@@ -54,14 +60,19 @@ func python(tb testing.TB) *server {
 	return pythonServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "python") })
 }
 
-// languages returns a server with the images of all languages, built by one
-// command, or the installed one.
+// languages returns a server with the images of all languages, or the installed
+// one. It is python's, which has one of them already.
 func languages(tb testing.TB) *server {
 	tb.Helper()
-	if url := os.Getenv("CODEBEAKER_TEST_SERVER"); url != "" {
-		return installed(url)
+	s := python(tb)
+	if os.Getenv("CODEBEAKER_TEST_SERVER") != "" {
+		return s
 	}
-	return languagesServer.get(tb, func(s *server) error { return s.images(tb.Context(), "build", "--all") })
+	otherImages.once.Do(func() { otherImages.err = s.images(tb.Context(), "build", "--all", "--missing") })
+	if otherImages.err != nil {
+		tb.Fatalf("build the languages' images: %v", otherImages.err)
+	}
+	return s
 }
 
 // busybox returns a server whose python is busybox.

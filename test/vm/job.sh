@@ -8,7 +8,7 @@ set -uo pipefail
 # The tests of the machine: a pattern of go test. Those that need cgroup v2 or
 # systemd are all here; of the others a choice, as each takes ten times as long
 # as on the host, where make test runs them all.
-tests=(-test.run '^Test(Cgroup2|Unit|CrashedUnit|SessionsLive|ServerWithout|PythonSession|ProgramsGet|Deadline|FileCommands|Planted|SandboxHasNo|SandboxSees|Network|SIGTERM|SessionsLeave)')
+tests=(-test.run '^Test(Cgroup2|Unit|CrashedUnit|SessionsLive|ServerWithout|PythonSession|ProgramsGet|Deadline|FileCommands|Planted|SandboxHasNo|SandboxSees|Network|SIGTERM|SessionsLeave|BackgroundExecution|OutputArrives|TerminalIs|UsageIs|ExitCodeThat)')
 
 # step NAME COMMAND... shows the seconds since the boot, and ends the job where
 # the command fails.
