@@ -15,13 +15,14 @@
 // (package output), and with its result for a while after its end.
 //
 // Lifecycle: Create answers when the container runs and its limits were read
-// back (StateActive). Execute moves the session to StateActive while a program
-// runs and to StateIdle after it. Close moves it to StateClosing at once,
-// refuses further commands, ends what still runs, removes task, container,
-// snapshot, mounts, cgroups and FIFOs, and ends in StateClosed, at which point
-// the session is forgotten. A session whose task died by itself, whose time is
-// over or that nobody used for too long closes in the same way; an execution
-// that runs is use.
+// back (StateActive); it takes a container that was started before from the warm
+// pool (pool.go) or starts one. Execute moves the session to StateActive while a
+// program runs and to StateIdle after it. Close moves it to StateClosing at
+// once, refuses further commands and ends what still runs; when that has ended
+// the session is forgotten and Close answers. Task, container, snapshot, mounts,
+// cgroups and FIFOs are removed behind, a bounded number of them at one time. A
+// session whose task died by itself, whose time is over or that nobody used for
+// too long closes in the same way.
 //
 // The Manager owns every session and every goroutine that works for one. Its
 // methods are safe for concurrent use; commands for one session that arrive

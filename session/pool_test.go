@@ -12,9 +12,16 @@ import (
 	"codebeaker/session/sessiontest"
 )
 
+// kept is a manager that keeps a pool, and the host that it is on.
+type kept struct {
+	t    *testing.T // of the bubble
+	host *sessiontest.Host
+	m    *session.Manager
+}
+
 // withPool runs a test with a manager that keeps a pool, which the test's end
 // shuts down and finds nothing of.
-func withPool(t *testing.T, change func(*session.Options), test func(t *testing.T, host *sessiontest.Host, m *session.Manager)) {
+func withPool(t *testing.T, change func(*session.Options), test func(kept)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		host := sessiontest.NewHost()
@@ -25,7 +32,7 @@ func withPool(t *testing.T, change func(*session.Options), test func(t *testing.
 			}
 		})
 		m.StartPool(t.Context())
-		test(t, host, m)
+		test(kept{t, host, m})
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +65,8 @@ func expectReady(t *testing.T, m *session.Manager, want int) {
 }
 
 func TestPoolHoldsNothingBeforeALanguageIsUsed(t *testing.T) {
-	withPool(t, nil, func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, nil, func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		pass(time.Hour)
 		expectReady(t, m, 0)
 		if n := host.Left(); n != 0 {
@@ -78,7 +86,8 @@ func TestPoolHoldsNothingBeforeALanguageIsUsed(t *testing.T) {
 }
 
 func TestClaimedMemberIsWhatWasAskedFor(t *testing.T) {
-	withPool(t, fixed(1), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(1), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 1)
 		if list, _ := m.List(t.Context()); len(list) != 0 {
 			t.Errorf("a member is listed: %+v", list)
@@ -130,7 +139,8 @@ func TestClaimedMemberIsWhatWasAskedFor(t *testing.T) {
 }
 
 func TestBurstBeyondThePoolWaitsForNoRefill(t *testing.T) {
-	withPool(t, fixed(2), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(2), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 2)
 		host.SlowCreates(time.Second)
 		var creates sync.WaitGroup
@@ -161,7 +171,8 @@ func TestBurstBeyondThePoolWaitsForNoRefill(t *testing.T) {
 }
 
 func TestRefillStandsBackBehindColdCreates(t *testing.T) {
-	withPool(t, nil, func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, nil, func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		host.SlowCreates(time.Second)
 		var creates sync.WaitGroup
 		for range 4 {
@@ -180,7 +191,8 @@ func TestRefillStandsBackBehindColdCreates(t *testing.T) {
 }
 
 func TestPoolGrowsWithDemandAndShrinksWithoutIt(t *testing.T) {
-	withPool(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+	withPool(t, nil, func(k kept) {
+		t, m := k.t, k.m
 		for range 12 {
 			create(t, m, session.CreateRequest{})
 		}
@@ -197,7 +209,8 @@ func TestPoolGrowsWithDemandAndShrinksWithoutIt(t *testing.T) {
 }
 
 func TestDeadMemberIsReplacedAndNotClaimed(t *testing.T) {
-	withPool(t, fixed(1), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(1), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 1)
 		dead := host.Containers()[0]
 		_ = dead.Kill()
@@ -213,7 +226,8 @@ func TestDeadMemberIsReplacedAndNotClaimed(t *testing.T) {
 }
 
 func TestFailedClaimTakesTheNextMemberOrNone(t *testing.T) {
-	withPool(t, fixed(2), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(2), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 2)
 		host.FailClaims(errors.New("no"))
 		if info := create(t, m, session.CreateRequest{}); !info.Timings.Pooled {
@@ -234,7 +248,8 @@ func TestFailedClaimTakesTheNextMemberOrNone(t *testing.T) {
 }
 
 func TestMembersOfAnOldImageAreNotClaimed(t *testing.T) {
-	withPool(t, fixed(2), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(2), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 2)
 		old := host.Containers()
 		host.SetImage("new")
@@ -254,7 +269,8 @@ func TestMembersOfAnOldImageAreNotClaimed(t *testing.T) {
 }
 
 func TestMembersGoWithTheirImage(t *testing.T) {
-	withPool(t, fixed(2), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(2), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 2)
 		host.SetImage("")
 		pass(11 * time.Second)
@@ -269,7 +285,8 @@ func TestMembersGoWithTheirImage(t *testing.T) {
 }
 
 func TestFailedRefillsRest(t *testing.T) {
-	withPool(t, fixed(2), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(2), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 2)
 		host.FailCreates(errors.New("no"))
 		for _, c := range host.Containers() {
@@ -288,7 +305,8 @@ func TestFailedRefillsRest(t *testing.T) {
 }
 
 func TestMembersTakeNoSessionsPlace(t *testing.T) {
-	withPool(t, func(o *session.Options) { o.MaxSessions = 1; fixed(3)(o) }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+	withPool(t, func(o *session.Options) { o.MaxSessions = 1; fixed(3)(o) }, func(k kept) {
+		t, m := k.t, k.m
 		expectReady(t, m, 3)
 		create(t, m, session.CreateRequest{})
 		_, err := m.Create(t.Context(), session.CreateRequest{Language: "python"})
@@ -300,7 +318,8 @@ func TestMembersTakeNoSessionsPlace(t *testing.T) {
 
 func TestRunClaimsAMember(t *testing.T) {
 	told := &notes{}
-	withPool(t, func(o *session.Options) { o.Observer = told; fixed(1)(o) }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+	withPool(t, func(o *session.Options) { o.Observer = told; fixed(1)(o) }, func(k kept) {
+		t, m := k.t, k.m
 		expectReady(t, m, 1)
 		e, err := m.Run(t.Context(), session.RunRequest{Language: "python", Code: []byte("x")})
 		if err != nil {
@@ -314,7 +333,8 @@ func TestRunClaimsAMember(t *testing.T) {
 }
 
 func TestShutdownEndsThePoolInTheMiddleOfARefill(t *testing.T) {
-	withPool(t, fixed(4), func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, fixed(4), func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		expectReady(t, m, 4)
 		host.SlowCreates(time.Second)
 		create(t, m, session.CreateRequest{})
@@ -332,7 +352,8 @@ func TestShutdownEndsThePoolInTheMiddleOfARefill(t *testing.T) {
 }
 
 func TestNoPoolWhereItHasNoSize(t *testing.T) {
-	withPool(t, func(o *session.Options) { o.Pool.Size = 0; fixed(4)(o) }, func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+	withPool(t, func(o *session.Options) { o.Pool.Size = 0; fixed(4)(o) }, func(k kept) {
+		t, host, m := k.t, k.host, k.m
 		info := create(t, m, session.CreateRequest{})
 		pass(time.Minute)
 		if n := len(host.Containers()); n != 1 || info.Timings.Pooled {

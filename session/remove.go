@@ -28,8 +28,9 @@ func newRemoval(most int) removal {
 // where too many wait to be removed it has to wait until then, and Close with
 // it.
 func (m *Manager) end(ctx context.Context, s *session) {
-	m.retry(ctx, "kill", &s.body, func(context.Context) error { return s.container.Kill() })
-	s.commands.Wait() // those that a failed kill left are killed one by one
+	// Where it fails the programs are killed one by one, which they are anyway.
+	_ = m.retry(ctx, "kill", &s.body, func(context.Context) error { return s.container.Kill() })
+	s.commands.Wait()
 	s.end()
 	m.removal.places <- struct{}{}
 	defer func() { <-m.removal.places }()
@@ -105,7 +106,7 @@ func (m *Manager) retry(ctx context.Context, doing string, b *body, f func(conte
 		err = try()
 	}
 	if err != nil {
-		m.opts.Log.ErrorContext(ctx, doing+" session: something is left until the next start", "container", b.containerID, "error", err)
+		m.opts.Log.ErrorContext(ctx, doing+" session: given up until the next start", "container", b.containerID, "error", err)
 	}
 	return err
 }

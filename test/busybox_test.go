@@ -19,31 +19,31 @@ var busyboxApplets = []string{"sh", "cat", "cp", "dd", "echo", "env", "false", "
 
 // busyboxArchive makes an OCI archive of Debian's static busybox, small enough
 // that every test may import it. It stands for an image that a user brings.
-func busyboxArchive(t testing.TB) string {
-	t.Helper()
-	return writeArchive(t, busyboxLayer(t, nil))
+func busyboxArchive(tb testing.TB) string {
+	tb.Helper()
+	return writeArchive(tb, busyboxLayer(tb, nil))
 }
 
 // busyboxLayer is the layer of that image, with more programs beside it in /bin.
-func busyboxLayer(t testing.TB, more map[string]string) []byte {
-	t.Helper()
+func busyboxLayer(tb testing.TB, more map[string]string) []byte {
+	tb.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	program, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
 	add := func(h tar.Header, content []byte) {
 		h.Size, h.ModTime = int64(len(content)), time.Unix(0, 0)
 		if err := w.WriteHeader(&h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write(content); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	for _, dir := range []string{"bin", "dev", "etc", "proc", "sys", "tmp"} {
@@ -60,19 +60,19 @@ func busyboxLayer(t testing.TB, more map[string]string) []byte {
 		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeReg, Mode: 0o755}, []byte(script))
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return layer.Bytes()
 }
 
 // writeArchive writes an OCI archive of an image with one layer.
-func writeArchive(t testing.TB, layer []byte) string {
-	t.Helper()
+func writeArchive(tb testing.TB, layer []byte) string {
+	tb.Helper()
 	digest := func(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 	encode := func(v any) []byte {
 		b, err := json.Marshal(v)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return b
 	}
@@ -92,19 +92,19 @@ func writeArchive(t testing.TB, layer []byte) string {
 		"schemaVersion": 2, "mediaType": mediaType + "index.v1+json",
 		"manifests": []object{{"mediaType": mediaType + "manifest.v1+json", "digest": digest(manifest), "size": len(manifest)}},
 	})
-	path := filepath.Join(t.TempDir(), "image.tar")
+	path := filepath.Join(tb.TempDir(), "image.tar")
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
 	w := tar.NewWriter(file)
 	put := func(name string, content []byte) {
 		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content))}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write(content); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
@@ -113,7 +113,7 @@ func writeArchive(t testing.TB, layer []byte) string {
 		put("blobs/sha256/"+digest(blob)[len("sha256:"):], blob)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }

@@ -409,7 +409,7 @@ func (st *stack) importShell(t *testing.T) {
 }
 
 func TestManyClientsGetTheirOwnAnswers(t *testing.T) {
-	st := newStack(t)
+	st := newStack(t, 0)
 	st.importShell(t)
 	ctx := namespaces.WithNamespace(t.Context(), st.engine.Client().DefaultNamespace())
 	c := &crowd{st: st, alive: make(chan struct{}, aliveSessions), sessions: map[string]string{}}
@@ -436,6 +436,7 @@ func TestManyClientsGetTheirOwnAnswers(t *testing.T) {
 		}
 	}
 	visit("first", 2) // what is made once and kept
+	eventually(t, st.removed)
 	collect(ctx, t, st.engine.Client())
 	var before census
 	eventually(t, func() (err error) {
@@ -457,6 +458,7 @@ func TestManyClientsGetTheirOwnAnswers(t *testing.T) {
 	if err := errors.Join(c.errs...); err != nil {
 		t.Error(err)
 	}
+	eventually(t, st.removed)
 	collect(ctx, t, st.engine.Client())
 	eventually(t, func() error {
 		after, err := st.count(ctx)

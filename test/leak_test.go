@@ -41,17 +41,20 @@ type census struct {
 // can be counted.
 type stack struct {
 	server
-	engine *engine.Engine
+	engine  *engine.Engine
+	manager *session.Manager
+	pool    int // members
 }
 
-func newStack(t *testing.T) *stack {
+// newStack starts a stack that keeps members ready in a pool.
+func newStack(t *testing.T, pool int) *stack {
 	t.Helper()
 	s, err := newServer()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(s.dir) })
-	st := &stack{server: server{dir: s.dir, root: s.root, state: s.state, parent: s.parent}}
+	st := &stack{pool: pool, server: server{dir: s.dir, root: s.root, state: s.state, parent: s.parent}}
 	lock, err := engine.Acquire(st.root, "a test")
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +113,10 @@ func newStack(t *testing.T) *stack {
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	manager := session.New(session.Options{
 		Images: store, Snapshots: snaps, Containers: session.ContainersOf(containers), Log: log,
+		Pool: session.PoolOptions{Size: pool, Languages: map[string]int{"python": pool}},
 	})
+	manager.StartPool(ctx)
+	st.manager = manager
 	front := rpc.New(rpc.Options{Sessions: manager, Commands: manager, Executions: manager, Catalogue: manager, Log: log})
 	web := httptest.NewServer(front.Handler())
 	st.base = web.URL
@@ -207,18 +213,46 @@ func (st *stack) cycle(t *testing.T, vanish bool) {
 	b.close()
 }
 
+// removed says that no session is left and all members of the pool are there.
+func (st *stack) removed() error {
+	stats := st.manager.Stats()
+	if len(stats.Sessions) > 0 || stats.Removing > 0 || st.pool > 0 && stats.Pool[0].Ready != st.pool {
+		return fmt.Errorf("the manager has %+v", stats)
+	}
+	return nil
+}
+
+// settled counts when that is so.
+func (st *stack) settled(ctx context.Context) (census, error) {
+	if err := st.removed(); err != nil {
+		return census{}, err
+	}
+	c, err := st.count(ctx)
+	switch {
+	case err != nil:
+		return c, err
+	case c.containers != st.pool || c.snapshotDirs != c.snapshots || st.pool == 0 && c.cgroups+c.fifos+c.shims+c.mounts > 0:
+		return c, fmt.Errorf("the first session left %+v", c)
+	}
+	return c, nil
+}
+
 func TestSessionsLeaveNothingBehind(t *testing.T) {
-	st := newStack(t)
+	for name, pool := range map[string]int{"cold": 0, "pooled": 3} {
+		t.Run(name, func(t *testing.T) { leaveNothingBehind(t, newStack(t, pool)) })
+	}
+}
+
+func leaveNothingBehind(t *testing.T, st *stack) {
+	t.Helper()
 	ctx := namespaces.WithNamespace(t.Context(), st.engine.Client().DefaultNamespace())
 	st.cycle(t, true) // what is made once and kept
+	eventually(t, st.removed)
 	collect(ctx, t, st.engine.Client())
 	var before census
 	eventually(t, func() error {
-		c, err := st.count(t.Context())
-		if err == nil && (c.containers+c.cgroups+c.fifos+c.shims+c.mounts > 0 || c.snapshotDirs != c.snapshots) {
-			err = fmt.Errorf("the first session left %+v", c)
-		}
-		before = c
+		var err error
+		before, err = st.settled(ctx)
 		return err
 	})
 	started := time.Now()
@@ -245,9 +279,10 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 	slices.Sort(durations)
 	t.Logf("%d cycles in %s; one took %s (p50), %s (p99)", leakCycles, time.Since(started).Round(time.Millisecond),
 		durations[len(durations)/2].Round(time.Millisecond), durations[len(durations)*99/100].Round(time.Millisecond))
+	eventually(t, st.removed)
 	collect(ctx, t, st.engine.Client())
 	eventually(t, func() error {
-		after, err := st.count(t.Context())
+		after, err := st.settled(t.Context())
 		if err != nil {
 			return err
 		}

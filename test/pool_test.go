@@ -37,12 +37,12 @@ func (s *server) containers(ctx context.Context) (claimed, members []containers.
 	if err != nil {
 		return nil, nil, err
 	}
-	tasks, err := e.Client().TaskService().List(ctx, &tasks.ListTasksRequest{})
+	started, err := e.Client().TaskService().List(ctx, &tasks.ListTasksRequest{})
 	if err != nil {
 		return nil, nil, err
 	}
 	running := map[string]bool{}
-	for _, t := range tasks.Tasks {
+	for _, t := range started.Tasks {
 		running[t.ID] = t.Status == task.Status_RUNNING
 	}
 	for _, c := range all {
@@ -56,10 +56,10 @@ func (s *server) containers(ctx context.Context) (claimed, members []containers.
 }
 
 // awaitMembers waits until the pool has so many members.
-func (s *server) awaitMembers(t testing.TB, n int) {
-	t.Helper()
-	eventually(t, func() error {
-		_, members, err := s.containers(t.Context())
+func (s *server) awaitMembers(tb testing.TB, n int) {
+	tb.Helper()
+	eventually(tb, func() error {
+		_, members, err := s.containers(tb.Context())
 		if err == nil && len(members) != n {
 			err = fmt.Errorf("%d members of %d", len(members), n)
 		}
@@ -68,10 +68,10 @@ func (s *server) awaitMembers(t testing.TB, n int) {
 }
 
 // awaitSessions waits until a server has records of so many sessions.
-func (s *server) awaitSessions(t testing.TB, n int) {
-	t.Helper()
-	eventually(t, func() error {
-		claimed, _, err := s.containers(t.Context())
+func (s *server) awaitSessions(tb testing.TB, n int) {
+	tb.Helper()
+	eventually(tb, func() error {
+		claimed, _, err := s.containers(tb.Context())
 		if err == nil && len(claimed) != n {
 			err = fmt.Errorf("%d sessions of %d", len(claimed), n)
 		}

@@ -71,4 +71,3 @@ func BenchmarkCreate(b *testing.B) {
 		})
 	}
 }
-

@@ -166,38 +166,38 @@ func (s *server) images(ctx context.Context, args ...string) error {
 
 // unstarted returns a server of the test's own that was not started, and has no
 // image.
-func unstarted(t testing.TB) *server {
-	t.Helper()
+func unstarted(tb testing.TB) *server {
+	tb.Helper()
 	s, err := newServer()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	logOnFailure(t, s)
+	logOnFailure(tb, s)
 	return s
 }
 
 // withBusybox returns a server of the test's own that was not started, and whose
 // python is busybox.
-func withBusybox(t testing.TB) *server {
-	t.Helper()
-	s := unstarted(t)
-	if err := s.images(t.Context(), "import", "python", busyboxArchive(t)); err != nil {
-		t.Fatal(err)
+func withBusybox(tb testing.TB) *server {
+	tb.Helper()
+	s := unstarted(tb)
+	if err := s.images(tb.Context(), "import", "python", busyboxArchive(tb)); err != nil {
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // private starts a server of the test's own, with an image of busybox.
-func private(t testing.TB, args ...string) *server {
-	t.Helper()
-	s := withBusybox(t)
+func private(tb testing.TB, args ...string) *server {
+	tb.Helper()
+	s := withBusybox(tb)
 	if err := s.start(args...); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
@@ -225,8 +225,8 @@ func (s *server) dial(tb testing.TB) *client.Client {
 }
 
 // eventually waits until check returns no error.
-func eventually(t testing.TB, check func() error) {
-	t.Helper()
+func eventually(tb testing.TB, check func() error) {
+	tb.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -239,7 +239,7 @@ func eventually(t testing.TB, check func() error) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("after %s still: %v", patience, err)
+			tb.Fatalf("after %s still: %v", patience, err)
 		}
 	}
 }

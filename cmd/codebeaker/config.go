@@ -37,31 +37,31 @@ type config struct {
 	LogFormat  string `toml:"log_format"`
 
 	// Of every command that runs sandboxes.
-	Runc         string        `toml:"runc"`
-	Agent        string        `toml:"agent"`
-	Runtime      string        `toml:"runtime"`
-	CgroupParent string        `toml:"cgroup_parent"`
-	MaxSessions  int           `toml:"max_sessions"`
-	ExecTimeout  time.Duration `toml:"exec_timeout"`
+	Runc         string   `toml:"runc"`
+	Agent        string   `toml:"agent"`
+	Runtime      string   `toml:"runtime"`
+	CgroupParent string   `toml:"cgroup_parent"`
+	MaxSessions  int      `toml:"max_sessions"`
+	ExecTimeout  duration `toml:"exec_timeout"`
 
 	// Of what programs print.
-	OutputFileMB   int64         `toml:"output_file_mb"`
-	OutputTotalMB  int64         `toml:"output_total_mb"`
-	OutputLimitMB  int64         `toml:"output_limit_mb"`
-	KeepExecutions time.Duration `toml:"keep_executions"`
+	OutputFileMB   int64    `toml:"output_file_mb"`
+	OutputTotalMB  int64    `toml:"output_total_mb"`
+	OutputLimitMB  int64    `toml:"output_limit_mb"`
+	KeepExecutions duration `toml:"keep_executions"`
 
 	// Of serve.
-	Listen       string        `toml:"listen"`
-	AllowOrigins []string      `toml:"allow_origin"`
-	DrainTimeout time.Duration `toml:"drain_timeout"`
+	Listen       string   `toml:"listen"`
+	AllowOrigins []string `toml:"allow_origin"`
+	DrainTimeout duration `toml:"drain_timeout"`
 
 	// Of serve's warm pool.
-	Pool          int           `toml:"pool"`
-	PoolMin       int           `toml:"pool_min"`
-	PoolLanguages counts        `toml:"pool_languages"`
-	PoolMemoryMB  int64         `toml:"pool_memory_mb"`
-	PoolWindow    time.Duration `toml:"pool_window"`
-	PoolKeep      time.Duration `toml:"pool_keep"`
+	Pool          int      `toml:"pool"`
+	PoolMin       int      `toml:"pool_min"`
+	PoolLanguages counts   `toml:"pool_languages"`
+	PoolMemoryMB  int64    `toml:"pool_memory_mb"`
+	PoolWindow    duration `toml:"pool_window"`
+	PoolKeep      duration `toml:"pool_keep"`
 
 	// Of the file alone.
 	Languages  map[string]languageConfig `toml:"languages"`
@@ -88,18 +88,18 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`: "+shim.StockName+" and "+shim.Name+" are built in, others are a name or an absolute path (default: "+shim.StockName+")")
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
-	f.DurationVar(&c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
+	bindDuration(f, &c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
 	f.Int64Var(&c.OutputFileMB, "output-file-mb", 64, "`MiB` of each stream of a program that are kept, those over 1 MiB in a file below --root; 0 for no files")
 	f.Int64Var(&c.OutputTotalMB, "output-total-mb", 4096, "`MiB` of all these files together; output beyond is kept up to 1 MiB a stream")
 	f.Int64Var(&c.OutputLimitMB, "output-limit-mb", 0, "`MiB` after which a program that prints more is ended; 0 for no limit")
-	f.DurationVar(&c.KeepExecutions, "keep-executions", 10*time.Minute, "how long the output of a program can be read after its end")
+	bindDuration(f, &c.KeepExecutions, "keep-executions", 10*time.Minute, "how long the output of a program can be read after its end")
 }
 
 // bindServe adds the options of the server.
 func (c *config) bindServe(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", defaultListen, "`address` to serve on; anyone who can connect to it can run programs")
 	f.StringSliceVar(&c.AllowOrigins, "allow-origin", nil, "`origin` from which browsers may connect, such as https://app.example.com; * for all")
-	f.DurationVar(&c.DrainTimeout, "drain-timeout", 10*time.Second, "how long running commands may take to end at shutdown")
+	bindDuration(f, &c.DrainTimeout, "drain-timeout", 10*time.Second, "how long running commands may take to end at shutdown")
 	c.bindPool(f)
 }
 
@@ -109,8 +109,8 @@ func (c *config) bindPool(f *pflag.FlagSet) {
 	f.IntVar(&c.PoolMin, "pool-min", 1, "containers that are kept ready for a language that was used within --pool-keep; with more sessions at one time, more are")
 	f.Var(&c.PoolLanguages, "pool-languages", "`containers` that are kept ready from the start on, and no others, of a language: python=4,go=0")
 	f.Int64Var(&c.PoolMemoryMB, "pool-memory-mb", 512, "`MiB` that containers kept ready may take, each counted as 16")
-	f.DurationVar(&c.PoolWindow, "pool-window", 10*time.Minute, "for how long the creates of a burst are expected again")
-	f.DurationVar(&c.PoolKeep, "pool-keep", time.Hour, "how long after its last use a language still has --pool-min")
+	bindDuration(f, &c.PoolWindow, "pool-window", 10*time.Minute, "for how long the creates of a burst are expected again")
+	bindDuration(f, &c.PoolKeep, "pool-keep", time.Hour, "how long after its last use a language still has --pool-min")
 }
 
 // load completes the options that cmd's flags do not set from the environment
@@ -236,7 +236,7 @@ func (c *config) check() error {
 func (c *config) pool() session.PoolOptions {
 	o := session.PoolOptions{
 		Size: c.Pool, Min: c.PoolMin, Languages: map[string]int{},
-		MemoryBytes: c.PoolMemoryMB << 20, Window: c.PoolWindow, Keep: c.PoolKeep,
+		MemoryBytes: c.PoolMemoryMB << 20, Window: time.Duration(c.PoolWindow), Keep: time.Duration(c.PoolKeep),
 	}
 	for name, n := range c.PoolLanguages {
 		if lang, ok := c.catalogue.Lookup(name); ok {

@@ -164,12 +164,12 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 		Log:             log,
 		MaxSessions:     cfg.MaxSessions,
 		Pool:            cfg.pool(),
-		ExecTimeout:     cfg.ExecTimeout,
+		ExecTimeout:     time.Duration(cfg.ExecTimeout),
 		Spill:           spill,
 		Kept:            kept,
 		Observer:        observer,
 		MaxPrintedBytes: cfg.OutputLimitMB << 20,
-		KeepExecutions:  cfg.KeepExecutions,
+		KeepExecutions:  time.Duration(cfg.KeepExecutions),
 	})
 	left, err := manager.Recover(ctx)
 	if err != nil {

@@ -84,8 +84,8 @@ func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx 
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyStopping); err != nil {
 		log.WarnContext(ctx, "tell the supervisor that the server stops", "error", err)
 	}
-	log.InfoContext(ctx, "shutting down", "drain", cfg.DrainTimeout)
-	return errors.Join(err, s.stop(context.WithoutCancel(ctx), cfg.DrainTimeout))
+	log.InfoContext(ctx, "shutting down", "drain", time.Duration(cfg.DrainTimeout))
+	return errors.Join(err, s.stop(context.WithoutCancel(ctx), time.Duration(cfg.DrainTimeout)))
 }
 
 // server is everything that serves, in the order in which it was started.

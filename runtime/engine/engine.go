@@ -179,6 +179,9 @@ func serverConfig(root, state string) *config.Config {
 				// Shims put mount points of layers with mapped ids there.
 				"env": []string{"TMPDIR=" + tmpDir(state)},
 			},
+			// Its collectors would be registered with the process too, and an
+			// engine that is opened after another would panic.
+			"io.containerd.monitor.task.v1.cgroups": map[string]any{"no_prometheus": true},
 			// A session's files are gone soon after it: by default containerd
 			// collects only after a hundred changes of its metadata.
 			gcPlugin: map[string]any{"deletion_threshold": int64(1), "schedule_delay": "50ms"},
