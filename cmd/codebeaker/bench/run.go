@@ -82,7 +82,7 @@ func Run(ctx context.Context, opts Options) (_ *Report, retErr error) {
 // interrupted makes an interrupt, which breaks whatever runs, the only error.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return fmt.Errorf("the measurement was ended: %w", ctx.Err())
 	}
 	return err
 }
