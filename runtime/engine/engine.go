@@ -65,10 +65,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, retErr error) {
 	}
 	routeLogs(opts.Log)
 
-	cfg := serverConfig(opts.Root, opts.State)
-	if opts.StockCollection {
-		delete(cfg.Plugins, gcPlugin)
-	}
+	cfg := serverConfig(opts)
 	if err := server.CreateTopLevelDirectories(cfg); err != nil {
 		return nil, fmt.Errorf("open containerd: %w", err)
 	}
@@ -152,8 +149,9 @@ func SocketPath(state string) string { return filepath.Join(state, "containerd.s
 
 func tmpDir(state string) string { return filepath.Join(state, "tmp") }
 
-func serverConfig(root, state string) *config.Config {
-	return &config.Config{
+func serverConfig(opts Options) *config.Config {
+	root, state := opts.Root, opts.State
+	cfg := &config.Config{
 		Version: version.ConfigVersion,
 		Root:    filepath.Join(root, "containerd"),
 		State:   state,
@@ -187,4 +185,8 @@ func serverConfig(root, state string) *config.Config {
 			gcPlugin: map[string]any{"deletion_threshold": int64(1), "schedule_delay": "50ms"},
 		},
 	}
+	if opts.StockCollection {
+		delete(cfg.Plugins, gcPlugin)
+	}
+	return cfg
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,7 +24,13 @@ type docker struct {
 	client     *dockerClient
 	dir        string
 	cgroup     string
+	// foreign says that the host had runDir before.
+	foreign bool
 }
+
+// runDir is where containerd and its shims keep sockets and FIFOs, whatever
+// directories they are given.
+const runDir = "/run/containerd"
 
 // dockerOptions say which Docker to start.
 type dockerOptions struct {
@@ -50,12 +57,14 @@ func startDocker(ctx context.Context, o dockerOptions) (_ *docker, retErr error)
 		return nil, err
 	}
 	socket := in("c.sock")
+	_, err := os.Lstat(runDir)
+	foreign := err == nil
 	p, err := startProcess("Docker's containerd", o.containerd,
 		"--config", in("containerd.toml"), "--root", in("c"), "--state", in("s"), "--address", socket, "--log-level", "error")
 	if err != nil {
 		return nil, err
 	}
-	d := &docker{containerd: p, client: newDockerClient(in("d.sock")), dir: o.dir, cgroup: o.cgroup}
+	d := &docker{containerd: p, client: newDockerClient(in("d.sock")), dir: o.dir, cgroup: o.cgroup, foreign: foreign}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, d.Close(context.WithoutCancel(ctx)))
@@ -115,7 +124,31 @@ func (d *docker) Close(ctx context.Context) error {
 	if d.dockerd != nil {
 		err = d.dockerd.stop(ctx)
 	}
-	return errors.Join(err, d.containerd.stop(ctx))
+	err = errors.Join(err, d.containerd.stop(ctx))
+	if !d.foreign {
+		err = errors.Join(err, removeEmpty(runDir))
+	}
+	return err
+}
+
+// removeEmpty removes a tree of directories that hold nothing.
+func removeEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			err = errors.Join(err, removeEmpty(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err == nil {
+		err = os.Remove(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("remove what containerd left: %w", err)
+	}
+	return nil
 }
 
 func (d *docker) Create(ctx context.Context) (_ Sandbox, retErr error) {

@@ -184,3 +184,26 @@ func TestPoolIsFull(t *testing.T) {
 		t.Errorf("without a target: %v", err)
 	}
 }
+
+func TestOnlyEmptyDirectoriesAreRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "a", "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeEmpty(dir); err == nil {
+		t.Error("a file was no reason to complain")
+	}
+	if err := os.Remove(file); err != nil {
+		t.Error(err)
+	}
+	if err := removeEmpty(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is there: %v", err)
+	}
+}

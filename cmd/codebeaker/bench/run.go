@@ -82,7 +82,7 @@ func Run(ctx context.Context, opts Options) (_ *Report, retErr error) {
 // interrupted makes an interrupt, which breaks whatever runs, the only error.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return fmt.Errorf("the measurement was ended: %w", ctx.Err())
 	}
 	return err
 }
@@ -159,7 +159,11 @@ func (r *run) measure(ctx context.Context) error {
 			// Each subject comes first, and after each other, in some round.
 			s := r.subjects[(i+round)%len(r.subjects)]
 			r.say("round %d of %d: %s", round+1, r.opts.Plan.Rounds, s.Name)
-			if err := r.cells.round(ctx, s); err != nil {
+			err := r.cells.round(ctx, s)
+			if err == nil && s.settle != nil {
+				err = s.settle(ctx) // so that it does not take from the next
+			}
+			if err != nil {
 				return fmt.Errorf("measure %s: %w", s.Name, err)
 			}
 		}
