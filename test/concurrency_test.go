@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -266,9 +267,7 @@ func (m *member) session(nonce string) error {
 	execute := func(command object, more object) (string, object) {
 		command["id"] = nonce
 		params := object{"sessionId": id, "command": command}
-		for k, v := range more {
-			params[k] = v
-		}
+		maps.Copy(params, more)
 		return "session.execute", params
 	}
 	var checks []check
