@@ -17,7 +17,7 @@ func (s *Server) prepare(call *call) *wireError {
 		call.params = json.RawMessage("{}")
 	}
 	call.method = m
-	call.queue = queueOf(m.ordered, call.params)
+	call.queue = m.queueOf(call.request.method, call.params)
 	if !s.beginCall() {
 		return shuttingDown()
 	}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -138,9 +139,7 @@ func (t commandType) component() string {
 func (c commands) describe(t commandType) *schema {
 	s, head := t.params.describe(), c.head.describe()
 	s.Description = t.doc
-	for name, property := range head.Properties {
-		s.Properties[name] = property
-	}
+	maps.Copy(s.Properties, head.Properties)
 	s.Properties["type"].Enum = t.names
 	s.Required = append(head.Required, s.Required...)
 	return s

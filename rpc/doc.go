@@ -16,7 +16,8 @@
 //
 // Order: calls of one connection that name the same session, or give input to
 // the same execution, run one at a time in the order of arrival, also within a
-// batch. All other calls run at once. A follower begins before the reply where
+// batch. So do those of a method whose results are large. All other calls run at
+// once. A follower begins before the reply where
 // its program is waited for, and otherwise behind the reply. What it sends has
 // the order of each stream, its end comes after the last of both, and the end of
 // the session after that of its followers.

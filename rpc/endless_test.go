@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"codebeaker/runtime"
 	"codebeaker/session"
 	"codebeaker/session/sessiontest"
 )
@@ -30,7 +29,7 @@ type endless struct {
 
 func startEndless(t *testing.T, opts Options) *endless {
 	t.Helper()
-	e := &endless{stage: startStage(t, nil, opts, nil)}
+	e := &endless{stage: startStage(t, nil, opts)}
 	e.c = e.dial(t)
 	s := e.c.session()
 	e.before = heap()
@@ -72,19 +71,19 @@ func TestEndlessOutputWithAReaderThatKeepsUp(t *testing.T) {
 	const piece, total = 64 << 10, 64 << 20
 	tokens := make(chan struct{}, 4)
 	text := []byte(strings.Repeat("0123456789abcde\n", piece/16))
-	st := startStage(t, map[string]sessiontest.Program{"paced": func(p *sessiontest.Process) runtime.ExitStatus {
+	st := startStage(t, map[string]sessiontest.Program{"paced": func(p *sessiontest.Process) sessiontest.ExitStatus {
 		for {
 			select {
 			case _, ok := <-tokens:
 				if !ok {
-					return runtime.ExitStatus{}
+					return sessiontest.ExitStatus{}
 				}
 				_, _ = p.Stdout.Write(text)
 			case <-p.Killed():
-				return runtime.ExitStatus{}
+				return sessiontest.ExitStatus{}
 			}
 		}
-	}}, Options{}, nil)
+	}}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	before := heap()
@@ -172,4 +171,27 @@ func TestEndlessOutputWithAClientThatStopsReading(t *testing.T) {
 		t.Error("no log line says so")
 	}
 	e.wantBounded(t, 64<<20) // and the program has not noticed
+}
+
+func TestStatusOfMuchOutputIsBounded(t *testing.T) {
+	const bound, number = 4 << 20, 100
+	e := startEndless(t, Options{MaxQueuedBytes: bound, WriteTimeout: time.Minute})
+	e.execution.Cancel()
+	receiveFrom(t, "the program ends", e.execution.Done())
+	for range number {
+		e.c.request("1", "execution.status", map[string]any{"executionId": e.execution.ID()})
+	}
+	eventually(t, "the server waits for the client", func() bool {
+		full := false
+		e.states(func(st *state) { full = st.queued >= bound && st.requests > number/2 })
+		return full
+	})
+	if grown := heap() - e.before; grown > 4*bound {
+		t.Errorf("%d bytes more are in use than before", grown)
+	}
+	for range number {
+		if got := e.c.receive(); !strings.HasPrefix(got, `{"jsonrpc":"2.0","id":"1","result"`) {
+			t.Fatalf("got %.100s", got)
+		}
+	}
 }

@@ -50,8 +50,7 @@ func (s *Server) executionRun(ctx context.Context, from *caller, p *runParams) (
 // atTopLevel names a field of a command as that of params, for a method that has
 // the fields of the command there.
 func atTopLevel(err error) error {
-	var invalid *session.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*session.InvalidError](err); ok {
 		field := strings.TrimPrefix(invalid.Field, "command.")
 		if field == "memoryLimitMB" {
 			field = "memoryLimit"

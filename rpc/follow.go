@@ -120,8 +120,7 @@ func (f *follower) tellOutput(ctx context.Context, info session.ExecutionInfo, s
 			return
 		}
 		note := &errorNote{ExecutionID: info.ID, SessionID: info.SessionID}
-		var lost *output.LostError
-		if errors.As(err, &lost) {
+		if lost, ok := errors.AsType[*output.LostError](err); ok {
 			note.Error = fmt.Sprintf("bytes %d to %d of %s are lost, as they were not read while they were kept, and no more of it follows; "+
 				"execution.attach goes on behind them", lost.From, lost.To, stream)
 			note.lostOutput = &lostOutput{stream.String(), lost.From, lost.To}

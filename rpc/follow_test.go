@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"codebeaker/runtime"
 	"codebeaker/session"
 	"codebeaker/session/sessiontest"
 )
@@ -23,11 +23,11 @@ type stage struct {
 	manager *session.Manager
 }
 
-func startStage(t *testing.T, programs map[string]sessiontest.Program, opts Options, change func(*session.Options)) *stage {
+func startStage(t *testing.T, programs map[string]sessiontest.Program, opts Options) *stage {
 	t.Helper()
 	st := &stage{Host: sessiontest.NewHost()}
 	st.Programs = programs
-	st.manager = st.Manager(change)
+	st.manager = st.Manager(nil)
 	opts.Sessions = st.manager
 	st.testServer = startServer(t, opts)
 	st.now = time.Now
@@ -69,7 +69,7 @@ func (h heard) String() string {
 	case "execution.completed":
 		return fmt.Sprintf("completed %d %s", *p.ExitCode, p.EndReason)
 	case "session.closed":
-		return "closed " + p.Reason
+		return "ended " + p.Reason
 	default:
 		return h.Method + " " + p.Error
 	}
@@ -164,18 +164,15 @@ func (c *client) session() string {
 // program is a command that runs a program.
 func program(name string, more map[string]any) map[string]any {
 	command := map[string]any{"type": "shell", "command": name}
-	for k, v := range more {
-		command[k] = v
-	}
+	maps.Copy(command, more)
 	return command
 }
 
 // start runs a program in the background and returns the execution.
 func (c *client) start(sessionID, name string) string {
 	c.t.Helper()
-	var result struct{ Result backgroundResult }
 	h := c.call("session.execute", map[string]any{"sessionId": sessionID, "command": program(name, map[string]any{"background": true})})
-	result = as[struct{ Result backgroundResult }](c, h)
+	result := as[struct{ Result backgroundResult }](c, h)
 	if result.Result.Status != session.StatusRunning || result.Result.ExecutionID == "" {
 		c.t.Fatalf("got %s", h.Result)
 	}
@@ -185,12 +182,12 @@ func (c *client) start(sessionID, name string) string {
 // steps is a program that prints what comes from the channel, to stderr where it
 // begins with "!", and ends with it.
 func steps(texts <-chan string) sessiontest.Program {
-	return func(p *sessiontest.Process) runtime.ExitStatus {
+	return func(p *sessiontest.Process) sessiontest.ExitStatus {
 		for {
 			select {
 			case text, ok := <-texts:
 				if !ok {
-					return runtime.ExitStatus{}
+					return sessiontest.ExitStatus{}
 				}
 				if rest, isErr := strings.CutPrefix(text, "!"); isErr {
 					_, _ = io.WriteString(p.Stderr, rest)
@@ -198,7 +195,7 @@ func steps(texts <-chan string) sessiontest.Program {
 					_, _ = io.WriteString(p.Stdout, text)
 				}
 			case <-p.Killed():
-				return runtime.ExitStatus{}
+				return sessiontest.ExitStatus{}
 			}
 		}
 	}
@@ -206,7 +203,7 @@ func steps(texts <-chan string) sessiontest.Program {
 
 func TestStreamedOutputComesWhileTheProgramRunsAndBeforeTheReply(t *testing.T) {
 	texts := make(chan string)
-	c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil).dial(t)
+	c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}).dial(t)
 	s := c.session()
 	c.request("1", "session.execute", map[string]any{"sessionId": s, "command": program("steps", nil), "stream": true})
 	c.wantHeard("started python")
@@ -234,16 +231,16 @@ func TestStreamedOutputComesWhileTheProgramRunsAndBeforeTheReply(t *testing.T) {
 
 func TestReplyComesBeforeWhatFollowsIt(t *testing.T) {
 	t.Run("execution.run", func(t *testing.T) {
-		st := startStage(t, map[string]sessiontest.Program{"python3": steps(closed())}, Options{}, nil)
+		st := startStage(t, map[string]sessiontest.Program{"python3": steps(closed())}, Options{})
 		c := st.dial(t)
 		run := c.call("execution.run", map[string]any{"language": "py", "code": "print()"})
 		if r := as[statusOnlyResult](c, run); r.Status != session.StatusQueued || r.ExecutionID == "" {
 			t.Errorf("got %s", run.Result)
 		}
-		c.wantHeard("started python", "completed 0 exited", "closed closed")
+		c.wantHeard("started python", "completed 0 exited", "ended closed")
 	})
 	t.Run("background", func(t *testing.T) {
-		c := startStage(t, nil, Options{}, nil).dial(t)
+		c := startStage(t, nil, Options{}).dial(t)
 		s := c.session()
 		c.request("1", "session.execute", map[string]any{
 			"sessionId": s, "command": program("exit", map[string]any{"background": true}), "stream": true,
@@ -253,7 +250,7 @@ func TestReplyComesBeforeWhatFollowsIt(t *testing.T) {
 	})
 	t.Run("attach in a batch", func(t *testing.T) {
 		texts := make(chan string)
-		c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil).dial(t)
+		c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}).dial(t)
 		s := c.session()
 		e := c.start(s, "steps")
 		texts <- "one"
@@ -270,7 +267,7 @@ func TestReplyComesBeforeWhatFollowsIt(t *testing.T) {
 
 func TestReplyToABatchComesBeforeWhatItsRunBrings(t *testing.T) {
 	texts := make(chan string)
-	st := startStage(t, map[string]sessiontest.Program{"python3": steps(closed()), "steps": steps(texts)}, Options{}, nil)
+	st := startStage(t, map[string]sessiontest.Program{"python3": steps(closed()), "steps": steps(texts)}, Options{})
 	c, other := st.dial(t), st.dial(t)
 	s := c.session()
 	c.send(fmt.Sprintf(`[{"jsonrpc":"2.0","id":1,"method":"execution.run","params":{"language":"python","code":"x"}},
@@ -283,7 +280,7 @@ func TestReplyToABatchComesBeforeWhatItsRunBrings(t *testing.T) {
 	if got := c.receive(); !strings.HasPrefix(got, "[") {
 		t.Errorf("got %s before the reply", got)
 	}
-	c.wantHeard("started python", "completed 0 exited", "closed closed")
+	c.wantHeard("started python", "completed 0 exited", "ended closed")
 }
 
 // slowEnd is a manager that is slow to say that it gives up waiting.
@@ -341,7 +338,7 @@ func closed() chan string {
 
 func TestAttachReplaysFromAnOffsetAndFollows(t *testing.T) {
 	texts := make(chan string)
-	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil)
+	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	e := c.start(s, "steps")
@@ -383,7 +380,7 @@ func TestAttachReplaysFromAnOffsetAndFollows(t *testing.T) {
 
 func TestSecondAttachTakesOver(t *testing.T) {
 	texts := make(chan string)
-	c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil).dial(t)
+	c := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}).dial(t)
 	e := c.start(c.session(), "steps")
 	for i := range 3 {
 		c.call("execution.attach", map[string]any{"executionId": e, "stdoutOffset": i})
@@ -401,7 +398,7 @@ func TestSecondAttachTakesOver(t *testing.T) {
 
 func TestDetachEndsTheNotificationsAndNotTheProgram(t *testing.T) {
 	texts := make(chan string)
-	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil)
+	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	c.request("1", "session.execute", map[string]any{"sessionId": s, "command": program("steps", nil), "stream": true})
@@ -423,7 +420,7 @@ func TestDetachEndsTheNotificationsAndNotTheProgram(t *testing.T) {
 }
 
 func TestSessionClosedComesLastAndBeforeTheReplyToClose(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	c := st.dial(t)
 	s := c.session()
 	c.request("1", "session.execute", map[string]any{
@@ -432,7 +429,7 @@ func TestSessionClosedComesLastAndBeforeTheReplyToClose(t *testing.T) {
 	c.wantHeard("reply \"1\"", "started python")
 	c.wantAny(`stderr@0 "err"`, `stdout@0 "out"`)
 	c.request("2", "session.close", map[string]any{"sessionId": s})
-	c.wantHeard("completed 137 session_closed", "closed closed", "reply \"2\"")
+	c.wantHeard("completed 137 session_closed", "ended closed", "reply \"2\"")
 
 	// Where what it is told waits for a reply itself, nothing waits for ever.
 	s = c.session()
@@ -450,24 +447,24 @@ func TestSessionClosedComesLastAndBeforeTheReplyToClose(t *testing.T) {
 			t.Errorf("heard %s, want %s", got, want)
 		}
 	}
-	c.wantHeard("completed 137 session_closed", "closed closed")
+	c.wantHeard("completed 137 session_closed", "ended closed")
 }
 
 func TestSessionClosedIsToldToThoseWhoFollowedThere(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	c, other, idle := st.dial(t), st.dial(t), st.dial(t)
 	s := c.session()
 	e := c.start(s, "block")
 	other.call("execution.attach", map[string]any{"executionId": e})
 	other.wantAny(`stderr@0 "err"`, `stdout@0 "out"`)
 	c.call("session.close", map[string]any{"sessionId": s})
-	other.wantHeard("completed 137 session_closed", "closed closed")
+	other.wantHeard("completed 137 session_closed", "ended closed")
 	idle.call("session.list", nil)
 	c.call("session.list", nil) // it was not told either
 }
 
 func TestExecutionThatNeverRuns(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	st.FailCreates(fmt.Errorf("secret /var/lib/x"))
 	c := st.dial(t)
 	e := as[statusOnlyResult](c, c.call("execution.run", map[string]any{"language": "python", "code": "print()"})).ExecutionID
@@ -479,7 +476,7 @@ func TestExecutionThatNeverRuns(t *testing.T) {
 }
 
 func TestExecutionRunNamesItsOwnFields(t *testing.T) {
-	c := startStage(t, nil, Options{}, nil).dial(t)
+	c := startStage(t, nil, Options{}).dial(t)
 	for field, value := range map[string]any{"packages": []string{"-x"}, "memoryLimit": 1, "cpuLimit": 1e9, "timeout": -1} {
 		params := map[string]any{"language": "python", "code": "print()"}
 		params[field] = value
@@ -492,7 +489,7 @@ func TestExecutionRunNamesItsOwnFields(t *testing.T) {
 
 func TestExecutionStatus(t *testing.T) {
 	texts := make(chan string)
-	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil)
+	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{})
 	c := st.dial(t)
 	status := func(id string) statusResult {
 		t.Helper()
@@ -513,8 +510,7 @@ func TestExecutionStatus(t *testing.T) {
 	if r := status(e); *r.ExitCode != 0 || *r.EndReason != session.EndExited || r.Timeout || r.Stdout != "so far" || r.Error != nil {
 		t.Errorf("got %+v", r)
 	}
-	var late struct{ Result executionResult }
-	late = as[struct{ Result executionResult }](c, c.call("session.execute", map[string]any{
+	late := as[struct{ Result executionResult }](c, c.call("session.execute", map[string]any{
 		"sessionId": s, "command": program("block", map[string]any{"timeout": 0.01}),
 	}))
 	if r := status(late.Result.ExecutionID); r.Status != "completed" || !r.Timeout || *r.EndReason != session.EndTimeout || *r.Signal != "SIGKILL" {
@@ -524,22 +520,20 @@ func TestExecutionStatus(t *testing.T) {
 
 func TestControlOfAnExecution(t *testing.T) {
 	st := startStage(t, map[string]sessiontest.Program{
-		"sizes": func(p *sessiontest.Process) runtime.ExitStatus {
+		"sizes": func(p *sessiontest.Process) sessiontest.ExitStatus {
 			select {
 			case size := <-p.Sizes():
 				fmt.Fprintf(p.Stdout, "%dx%d", size.Rows, size.Columns)
 			case <-p.Killed():
 			}
-			return runtime.ExitStatus{}
+			return sessiontest.ExitStatus{}
 		},
-	}, Options{}, nil)
+	}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	on := func(e string, more map[string]any) map[string]any {
 		all := map[string]any{"executionId": e}
-		for k, v := range more {
-			all[k] = v
-		}
+		maps.Copy(all, more)
 		return all
 	}
 	follow := func(e string) {
@@ -604,15 +598,15 @@ func TestControlOfAnExecution(t *testing.T) {
 func TestInputsOfOneExecutionKeepTheirOrderAndHoldNothingElseUp(t *testing.T) {
 	read := make(chan struct{})
 	st := startStage(t, map[string]sessiontest.Program{
-		"late": func(p *sessiontest.Process) runtime.ExitStatus {
+		"late": func(p *sessiontest.Process) sessiontest.ExitStatus {
 			select {
 			case <-read:
 				_, _ = io.Copy(p.Stdout, p.Stdin)
 			case <-p.Killed():
 			}
-			return runtime.ExitStatus{}
+			return sessiontest.ExitStatus{}
 		},
-	}, Options{}, nil)
+	}, Options{})
 	c := st.dial(t)
 	e := c.start(c.session(), "late")
 	const n = 50
@@ -638,7 +632,7 @@ func TestInputsOfOneExecutionKeepTheirOrderAndHoldNothingElseUp(t *testing.T) {
 }
 
 func TestExecutionsDoNotWaitForTheirSession(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	c := st.dial(t)
 	s := c.session()
 	c.request("1", "session.execute", map[string]any{"sessionId": s, "command": program("block", nil), "stream": true})
@@ -655,7 +649,7 @@ func TestExecutionsDoNotWaitForTheirSession(t *testing.T) {
 }
 
 func TestFollowedExecutionsAreBounded(t *testing.T) {
-	st := startStage(t, nil, Options{MaxFollowed: 2}, nil)
+	st := startStage(t, nil, Options{MaxFollowed: 2})
 	c := st.dial(t)
 	s := c.session()
 	for i := range 3 {
@@ -672,7 +666,7 @@ func TestFollowedExecutionsAreBounded(t *testing.T) {
 
 func TestProgramGoesOnWithoutItsClient(t *testing.T) {
 	texts := make(chan string)
-	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{}, nil)
+	st := startStage(t, map[string]sessiontest.Program{"steps": steps(texts)}, Options{})
 	c := st.dial(t)
 	s := c.session()
 	c.request("1", "session.execute", map[string]any{"sessionId": s, "command": program("steps", nil), "stream": true})

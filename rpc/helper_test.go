@@ -103,7 +103,7 @@ func (f *fakeSessions) Close(ctx context.Context, id string) error {
 	return nil
 }
 
-func (*fakeSessions) Get(_ context.Context, id string) (session.Info, error) {
+func (*fakeSessions) Get(context.Context, string) (session.Info, error) {
 	return fakeInfo(session.CreateRequest{Language: "python"}), nil
 }
 

@@ -16,6 +16,9 @@ type method struct {
 	// ordered is the field of params whose value calls have in common that wait
 	// for each other; "" for calls that wait for none.
 	ordered string
+	// oneByOne says that the method's calls on a connection wait for each other, as
+	// their results are large and nothing else bounds how many there are at a time.
+	oneByOne bool
 	// params is the plan of the params, result the type of the results, and
 	// errors are the codes that the method may answer beyond those of JSON-RPC.
 	params *object
@@ -53,8 +56,8 @@ func (s *Server) methodTable() map[string]method {
 			s.sessionClose, sessionErrors...).orderedBy("sessionId"),
 		"execution.run": newMethod(s, "Runs source code in a session of its own, which closes when the program has ended, and tells the client what becomes of it.",
 			s.executionRun, codeLanguage, codeLimit, codeCancelled),
-		"execution.status": newMethod(s, "Says how far an execution is, with what it printed last.", s.executionStatus),
-		"execution.list":   newMethod(s, "Lists the executions that run, and those that ended not long ago.", s.executionList, codeNoSession),
+		"execution.status": newMethod(s, "Says how far an execution is, with what it printed last.", s.executionStatus).oneAtATime(),
+		"execution.list":   newMethod(s, "Lists the executions that run, and those that ended not long ago.", s.executionList).oneAtATime(),
 		"execution.attach": newMethod(s, "Sends what is kept of an execution's output from a byte offset on, and then all that follows. "+
 			"It takes the place of what the connection followed of the execution before.",
 			s.executionAttach, codeNoExecution, codeLimit),
@@ -93,10 +96,21 @@ func (m method) orderedBy(field string) method {
 	return m
 }
 
-// queueOf returns what calls have in common that wait for each other: the field
-// and its value. It is "" for a method without order, and where params do not
-// have the field, which the method will complain about.
-func queueOf(field string, params json.RawMessage) string {
+// oneAtATime says that calls of the method wait for each other.
+func (m method) oneAtATime() method {
+	m.oneByOne = true
+	return m
+}
+
+// queueOf returns what a call has in common with those that it waits for: its
+// method, or a field of its params and the value of that. It is "" for a call
+// that waits for none, and where params do not have the field, which the method
+// will complain about.
+func (m method) queueOf(name string, params json.RawMessage) string {
+	if m.oneByOne {
+		return name
+	}
+	field := m.ordered
 	if field == "" || params[0] != '{' {
 		return ""
 	}

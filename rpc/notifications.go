@@ -75,6 +75,7 @@ func (*completedNote) doc() string { return "A program ended. Everything it prin
 func (*errorNote) doc() string {
 	return "A program never ran, or output is lost to a client that reads too slowly."
 }
+
 func (*closedNote) doc() string {
 	return "A session closed. Everything about its executions came before."
 }

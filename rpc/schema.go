@@ -72,8 +72,9 @@ func (s *schemas) of(t reflect.Type) *schema {
 		return nullable(s.of(t.Elem()))
 	case reflect.Struct:
 		return s.reference(t)
+	default:
+		panic(fmt.Sprintf("rpc: results have no schema for %v", t))
 	}
-	panic(fmt.Sprintf("rpc: results have no schema for %v", t))
 }
 
 // nullable lets a value be null.

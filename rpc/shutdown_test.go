@@ -150,7 +150,7 @@ func TestShutdownDoesNotWaitForClientsThatReadSlowly(t *testing.T) {
 }
 
 func TestShutdownDeliversTheLastNotifications(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	c := st.dial(t)
 	s := c.session()
 	e := c.start(s, "block")
@@ -162,7 +162,7 @@ func TestShutdownDeliversTheLastNotifications(t *testing.T) {
 	if err := st.manager.Shutdown(drain); err != nil {
 		t.Error(err)
 	}
-	c.wantHeard("completed 137 session_closed", "closed shutdown")
+	c.wantHeard("completed 137 session_closed", "ended shutdown")
 	c.wantClosed(websocket.CloseGoingAway)
 	if err := receiveFrom(t, "Shutdown ends", ended); err != nil {
 		t.Errorf("Shutdown: %v", err)
@@ -170,7 +170,7 @@ func TestShutdownDeliversTheLastNotifications(t *testing.T) {
 }
 
 func TestShutdownOutOfTimeGivesUpFollowing(t *testing.T) {
-	st := startStage(t, nil, Options{}, nil)
+	st := startStage(t, nil, Options{})
 	c := st.dial(t)
 	e := c.start(c.session(), "block")
 	c.call("execution.attach", map[string]any{"executionId": e})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"reflect"
@@ -238,9 +239,7 @@ func TestExamplesOfTheAPIDocument(t *testing.T) {
 					differences = append(differences, fmt.Sprintf("docs/api.md:%d: %s", e.number, d))
 					return false
 				}
-				for name, value := range found {
-					m[name] = value
-				}
+				maps.Copy(m, found)
 				return true
 			})
 			if i < 0 {

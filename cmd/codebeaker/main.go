@@ -65,7 +65,10 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       version,
 	}
-	root.AddCommand(newServeCommand(), newRunCommand(), newImagesCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(
+		newServeCommand(), newRunCommand(), newExecCommand(), newAttachCommand(), newPsCommand(), newCpCommand(),
+		newImagesCommand(), newDoctorCommand(), newVersionCommand(),
+	)
 	return root
 }
 

@@ -2,56 +2,69 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"codebeaker/images"
-	"codebeaker/rpc"
 	"codebeaker/rpc/client"
 )
 
+// runOptions are the options of run that are about the program.
+type runOptions struct {
+	timeout     time.Duration
+	stream      bool
+	interactive bool
+}
+
 func newRunCommand() *cobra.Command {
 	cfg := &config{}
-	var url string
+	server := &remote{hint: "add --embedded"}
+	var opts runOptions
 	var embedded bool
-	var timeout time.Duration
 	cmd := &cobra.Command{
-		Use:   "run LANGUAGE FILE|- [ARG ...]",
+		Use:   "run [flags] LANGUAGE FILE|- [ARG ...]",
 		Short: "Run one program in a session of its own and exit with its code",
 		Long: `Run one program in a session of its own, on a running server or, with
 --embedded, without one. FILE is the program, - is standard input. What the
-program prints is printed, and its exit code is this command's.`,
-		Args: cobra.MinimumNArgs(2),
+program prints is printed as it comes, and its exit code is this command's.
+
+Ctrl-C interrupts the program, a second one ends it. If the connection to the
+server breaks, it is made again, and no output is missing or printed twice.`,
+		Example: `  codebeaker run python script.py
+  echo 'console.log(6 * 7)' | codebeaker run javascript -`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: completeRun(server),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cfg.load(cmd); err != nil {
 				return err
+			}
+			if opts.interactive && (args[1] == "-" || !opts.stream) {
+				return errors.New("--interactive takes a FILE for the program, as standard input is its input, and --stream")
 			}
 			code, err := readProgram(cmd.InOrStdin(), args[1])
 			if err != nil {
 				return err
 			}
-			p := program{language: args[0], code: code, args: args[2:], timeout: timeout}
+			p := program{language: args[0], code: code, args: args[2:], timeout: opts.timeout}
 			if !embedded {
-				return p.runOn(cmd.Context(), url, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return p.runOn(cmd, server, opts)
 			}
-			return runEmbedded(cmd.Context(), cfg, func(ctx context.Context, url string) error {
-				return p.runOn(ctx, url, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return runEmbedded(cmd.Context(), cfg, func(url string) error {
+				return p.runOn(cmd, &remote{flag: url}, opts)
 			})
 		},
 	}
 	cfg.bindHost(cmd.Flags())
 	cfg.bindSandboxes(cmd.Flags())
-	cmd.Flags().StringVar(&url, "server", "ws://"+defaultListen+rpc.Path, "`URL` of the server")
+	server.bind(cmd.Flags())
 	cmd.Flags().BoolVar(&embedded, "embedded", false, "run without a server, on --root alone")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "time limit of the program (default: the server's)")
+	cmd.Flags().DurationVar(&opts.timeout, "timeout", 0, "time limit of the program (default: the server's; with --interactive none)")
+	cmd.Flags().BoolVar(&opts.stream, "stream", true, "print output as it comes; =false prints at the end what the server keeps of it")
+	cmd.Flags().BoolVarP(&opts.interactive, "interactive", "i", false, "give the program this command's standard input")
 	// What stands behind the file is the program's.
 	cmd.Flags().SetInterspersed(false)
 	return cmd
@@ -72,7 +85,7 @@ func readProgram(stdin io.Reader, file string) (string, error) {
 }
 
 // runEmbedded serves on a port of loopback for as long as f runs.
-func runEmbedded(ctx context.Context, cfg *config, f func(ctx context.Context, url string) error) error {
+func runEmbedded(ctx context.Context, cfg *config, f func(url string) error) error {
 	cfg.Listen = "127.0.0.1:0"
 	cfg.LogLevel = "warn"
 	log, err := cfg.logger(os.Stderr)
@@ -83,180 +96,52 @@ func runEmbedded(ctx context.Context, cfg *config, f func(ctx context.Context, u
 	if err != nil {
 		return err
 	}
-	err = f(ctx, s.url())
+	err = f(s.url())
 	return errors.Join(err, s.stop(context.WithoutCancel(ctx), time.Second))
 }
 
-// program is a program to run in a session of its own.
-type program struct {
-	language string
-	code     string
-	args     []string
-	timeout  time.Duration
-}
-
-// execution is the part of an answer to session.execute that is shown.
-type execution struct {
-	ExitCode       int    `json:"exitCode"`
-	Stdout         string `json:"stdout"`
-	Stderr         string `json:"stderr"`
-	StdoutEncoding string `json:"stdoutEncoding"`
-	StderrEncoding string `json:"stderrEncoding"`
-	EndReason      string `json:"endReason"`
-	Truncated      struct {
-		Stdout bool `json:"stdout"`
-		Stderr bool `json:"stderr"`
-	} `json:"truncated"`
-}
-
-// timings are how long each step took, as the client saw it.
-type timings struct{ create, write, run, close time.Duration }
-
-// runOn runs the program on the server at url and prints what it printed. A
-// program that fails is an exitError.
-func (p program) runOn(ctx context.Context, url string, stdout, stderr io.Writer) error {
-	e, message, _, err := p.execute(ctx, url)
+// runOn runs the program on a server. A program that fails is an exitError.
+func (p program) runOn(cmd *cobra.Command, server *remote, opts runOptions) error {
+	ctx := cmd.Context()
+	c, err := server.dial(ctx)
 	if err != nil {
 		return err
-	}
-	if err := e.print(stdout, stderr); err != nil {
-		return err
-	}
-	if e.EndReason != "exited" {
-		fmt.Fprintf(stderr, "codebeaker: %s\n", message)
-	}
-	if e.ExitCode != 0 {
-		return exitError(e.ExitCode)
-	}
-	return nil
-}
-
-func (e *execution) print(stdout, stderr io.Writer) error {
-	for _, s := range []struct {
-		to             io.Writer
-		text, encoding string
-		cut            bool
-	}{{stdout, e.Stdout, e.StdoutEncoding, e.Truncated.Stdout}, {stderr, e.Stderr, e.StderrEncoding, e.Truncated.Stderr}} {
-		text, err := decodeText(s.text, s.encoding)
-		if err != nil {
-			return err
-		}
-		if _, err := s.to.Write(text); err != nil {
-			return err
-		}
-		if s.cut {
-			fmt.Fprintln(stderr, "codebeaker: the program printed more than the server keeps; the rest is missing")
-		}
-	}
-	return nil
-}
-
-// decodeText returns the bytes of a stream, which are base64 where they are no
-// text.
-func decodeText(text, encoding string) ([]byte, error) {
-	if encoding == "base64" {
-		return base64.StdEncoding.DecodeString(text)
-	}
-	return []byte(text), nil
-}
-
-// execute runs the program in a session that it makes and closes. message says
-// why it failed, where it did.
-func (p program) execute(ctx context.Context, url string) (e *execution, message string, t timings, retErr error) {
-	lang, ok := images.NewCatalogue().Lookup(p.language)
-	if !ok {
-		return nil, "", t, fmt.Errorf("language %q is unknown: codebeaker images list shows those there are", p.language)
-	}
-	c, err := client.Dial(ctx, url)
-	if err != nil {
-		return nil, "", t, fmt.Errorf("%w (start a server with codebeaker serve, or add --embedded)", err)
 	}
 	defer c.Close()
-
-	var session struct {
-		SessionID string `json:"sessionId"`
+	if !opts.stream {
+		return p.runAtOnce(ctx, c, cmd.OutOrStdout(), cmd.ErrOrStderr())
 	}
-	mark := time.Now()
-	lap := func() time.Duration {
-		d := time.Since(mark)
-		mark = time.Now()
-		return d
+	id, err := p.createSession(ctx, c)
+	if err != nil {
+		return err
 	}
-	if err := c.Call(ctx, "session.create", map[string]any{"language": p.language}, &session); err != nil {
-		return nil, "", t, fmt.Errorf("create session: %w", err)
+	f := &foreground{
+		dial: server.dial, private: true, stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(),
+		start: func(ctx context.Context, f *client.Follower) error {
+			command := p.command()
+			if opts.interactive {
+				// In the background, input can follow.
+				command["background"] = true
+				delete(command, "stdin")
+			}
+			return f.Execute(ctx, c, id, command, true)
+		},
 	}
-	t.create = lap()
-	defer func() {
-		mark = time.Now()
-		// Also after an interrupt: a session that nobody closes lives on.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		err := c.Call(ctx, "session.close", map[string]any{"sessionId": session.SessionID}, nil)
-		if err != nil && retErr == nil {
-			retErr = fmt.Errorf("close session: %w", err)
-		}
-		t.close = lap()
-	}()
-	execute := func(command map[string]any, result any) error {
-		return c.Call(ctx, "session.execute", map[string]any{"sessionId": session.SessionID, "command": command}, result)
+	if opts.interactive {
+		f.stdin = cmd.InOrStdin()
 	}
-	file := strings.ReplaceAll(lang.Program.File, "*", "program")
-	run := slices.Clone(lang.Program.Run)
-	for i, arg := range run {
-		run[i] = strings.ReplaceAll(arg, "{file}", file)
-	}
-	if err := execute(map[string]any{"type": "write_file", "path": file, "content": p.code}, nil); err != nil {
-		return nil, "", t, fmt.Errorf("write program: %w", err)
-	}
-	t.write = lap()
-	command := map[string]any{
-		"type": "execute_shell", "commandName": run[0],
-		"args": append(run[1:], p.args...),
-	}
-	if p.timeout > 0 {
-		command["timeout"] = p.timeout.Seconds()
-	}
-	var answer struct {
-		Result *execution `json:"result"`
-		Error  *string    `json:"error"`
-	}
-	if err := execute(command, &answer); err != nil {
-		return nil, "", t, fmt.Errorf("run program: %w", err)
-	}
-	t.run = lap()
-	if answer.Result == nil {
-		return nil, "", t, errors.New("run program: the server answered without a result")
-	}
-	if answer.Error != nil {
-		message = *answer.Error
-	}
-	return answer.Result, message, t, nil
+	err = f.show(ctx)
+	return errors.Join(err, closeSession(ctx, server, id))
 }
 
-// tryServer runs a first program and shows what came back.
-func tryServer(ctx context.Context, w io.Writer, url, language string) error {
-	const code = "x = 10\nprint(x * 2)\n"
-	if lang, ok := images.NewCatalogue().Lookup(language); !ok || lang.Name != "python" {
-		return fmt.Errorf("--try %q: takes python", language)
+// closeSession closes a session, also after an interrupt: one that nobody closes
+// lives on.
+func closeSession(ctx context.Context, server *remote, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	err := server.call(ctx, "session.close", map[string]any{"sessionId": id}, nil)
+	if err != nil && !answeredWith(err, codeNoSession) {
+		return fmt.Errorf("close session: %w", err)
 	}
-	e, _, t, err := program{language: language, code: code}.execute(ctx, url)
-	if err != nil {
-		return fmt.Errorf("run a first program: %w", err)
-	}
-	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000) }
-	_, err = fmt.Fprintf(w, `
-A first program, in a %s session of its own:
-
-  %s
-
-It printed:
-
-  %s
-create %s, write %s, run %s, close %s; exit code %d
-Clients connect to %s
-Ctrl-C ends the server.
-
-`, language, strings.ReplaceAll(strings.TrimSpace(code), "\n", "\n  "), e.Stdout,
-		ms(t.create), ms(t.write), ms(t.run), ms(t.close), e.ExitCode, url)
-	return err
+	return nil
 }

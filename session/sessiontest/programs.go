@@ -9,6 +9,9 @@ import (
 	"codebeaker/runtime"
 )
 
+// ExitStatus is how a program ended.
+type ExitStatus = runtime.ExitStatus
+
 // Program is what runs in a process. It returns when the program ends, which it
 // has to when one of its streams fails or Killed is closed.
 type Program func(*Process) runtime.ExitStatus
