@@ -40,8 +40,8 @@ func TestSeedExampleWithNpmWs(t *testing.T) {
 	dir := npmClients(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	url := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
-	cmd := exec.CommandContext(ctx, "node", "seed.mjs", url)
+	endpoint := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
+	cmd := exec.CommandContext(ctx, "node", "seed.mjs", endpoint)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -186,11 +186,10 @@ func TestStreamThroughABrowser(t *testing.T) {
 // browse opens a page in a headless Chromium until the test ends.
 func browse(t *testing.T, page string) {
 	t.Helper()
-	home, err := os.MkdirTemp("", "browser-")
+	home, err := os.MkdirTemp("", "browser-") //nolint:usetesting // what chromium leaves behind may be writing there for a while
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir, as what chromium leaves behind may still be writing there.
 	t.Cleanup(func() { eventually(t, func() error { return os.RemoveAll(home) }) })
 	cmd := exec.CommandContext(t.Context(), "chromium",
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

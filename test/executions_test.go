@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,9 +29,7 @@ type executionState struct {
 // shell is the command that runs a script, with more fields.
 func shell(script string, more object) object {
 	command := object{"type": "execute_shell", "commandName": "sh", "args": []string{"-c", script}}
-	for k, v := range more {
-		command[k] = v
-	}
+	maps.Copy(command, more)
 	return command
 }
 
@@ -47,9 +46,7 @@ type listedExecution struct {
 func (w *wire) background(b *sandbox, script string, more object) string {
 	w.t.Helper()
 	all := object{"background": true}
-	for k, v := range more {
-		all[k] = v
-	}
+	maps.Copy(all, more)
 	var started startedExecution
 	w.call("session.execute", object{"sessionId": b.id, "stream": true, "command": shell(script, all)}, &started)
 	if !started.Success || started.Result.ExecutionID == "" || started.Result.Status != "running" {
@@ -205,14 +202,32 @@ func TestOutputArrivesWhileTheProgramRuns(t *testing.T) {
 func TestNotificationsComeInOrderAndBeforeTheReply(t *testing.T) {
 	s := busybox(t)
 	b := s.session(t, nil)
-	w := s.wire(t)
+	// So much, and read so late, that it is still being sent when the program has
+	// ended.
+	w := s.deafWire(t)
+	request := w.send("session.execute", object{"sessionId": b.id, "stream": true, "command": shell(`seq 2000000; for i in 1 2 3 4 5; do echo err $i >&2; done; exit 2`, nil)})
+	eventually(t, func() error {
+		var list struct{ Executions []listedExecution }
+		if err := b.c.Call(t.Context(), "execution.list", object{"sessionId": b.id}, &list); err != nil {
+			return err
+		}
+		if len(list.Executions) != 1 || list.Executions[0].Status != "completed" {
+			return fmt.Errorf("its executions are %+v", list.Executions)
+		}
+		return nil
+	})
+	w.listen()
 	var done outcome
-	at, err := w.reply(w.send("session.execute", object{"sessionId": b.id, "stream": true, "command": shell(`for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done; exit 2`, nil)}), &done)
+	at, err := w.reply(request, &done)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if done.Success || done.Result.ExitCode != 2 || done.Result.Stdout != "out 1\nout 2\nout 3\nout 4\nout 5\n" {
-		t.Errorf("the reply is %+v", done)
+	var printed strings.Builder
+	for i := range 2_000_000 {
+		fmt.Fprintln(&printed, i+1)
+	}
+	if done.Success || done.Result.ExitCode != 2 || !done.Result.Truncated.Stdout || !strings.HasSuffix(printed.String(), done.Result.Stdout) {
+		t.Errorf("the reply is exit code %d, with %d bytes of stdout", done.Result.ExitCode, len(done.Result.Stdout))
 	}
 	id := done.Result.ExecutionID
 	before := w.seen()[:at]
@@ -225,14 +240,14 @@ func TestNotificationsComeInOrderAndBeforeTheReply(t *testing.T) {
 			want = "execution.completed"
 		}
 		if e.Method != want || e.Params.ExecutionID != id || e.Params.SessionID != b.id {
-			t.Errorf("notification %d of %d is %+v; want %s", i+1, len(before), e, want)
+			t.Fatalf("notification %d of %d is %.300s; want %s", i+1, len(before), fmt.Sprintf("%+v", e), want)
 		}
 	}
 	if end := before[len(before)-1].Params; before[0].Params.Language != "python" || end.ExitCode != 2 || end.EndReason != "exited" || end.Timeout {
 		t.Errorf("started %+v, completed %+v", before[0].Params, end)
 	}
-	if out, errOut := string(w.output(id, "stdout", 0)), string(w.output(id, "stderr", 0)); out != done.Result.Stdout || errOut != "err 1\nerr 2\nerr 3\nerr 4\nerr 5\n" {
-		t.Errorf("notifications brought %q and %q", out, errOut)
+	if out, errOut := string(w.output(id, "stdout", 0)), string(w.output(id, "stderr", 0)); out != printed.String() || errOut != "err 1\nerr 2\nerr 3\nerr 4\nerr 5\n" {
+		t.Errorf("notifications brought %d bytes of %d, and %q", len(out), printed.Len(), errOut)
 	}
 	// What comes without stream brings none.
 	var quiet outcome
@@ -402,7 +417,7 @@ while :; do sleep 0.02; done`
 		t.Errorf("a terminal has one stream, and stderr has %q", got)
 	}
 
-	t.Run("of the usual size", func(t *testing.T) {
+	t.Run("of the usual size", func(*testing.T) {
 		id := w.background(b, "busybox stty size", object{"tty": true})
 		w.finished(id)
 		w.printed(id, 0, "24 80\r\n")

@@ -94,14 +94,14 @@ func TestSessionClosedSaysWhy(t *testing.T) {
 	for _, tc := range []struct {
 		reason string
 		params object
-		end    func(*testing.T, *server, *sandbox)
+		end    func(*sandbox)
 	}{
-		{"closed", nil, func(_ *testing.T, _ *server, b *sandbox) { b.close() }},
-		{"idle", object{"idleTimeoutMinutes": short}, func(*testing.T, *server, *sandbox) {}},
-		{"lifetime", object{"maxLifetimeMinutes": short}, func(*testing.T, *server, *sandbox) {}},
-		{"lost", nil, func(t *testing.T, s *server, b *sandbox) {
+		{"closed", nil, func(b *sandbox) { b.close() }},
+		{"idle", object{"idleTimeoutMinutes": short}, func(*sandbox) {}},
+		{"lifetime", object{"maxLifetimeMinutes": short}, func(*sandbox) {}},
+		{"lost", nil, func(b *sandbox) {
 			if err := syscall.Kill(b.mainProcess(s), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
+				b.t.Fatal(err)
 			}
 		}},
 	} {
@@ -112,7 +112,7 @@ func TestSessionClosedSaysWhy(t *testing.T) {
 			follower.call("session.execute", object{"sessionId": b.id, "stream": true, "command": shell("true", nil)}, &done)
 			attached.call("execution.attach", object{"executionId": done.Result.ExecutionID}, nil)
 			stranger.call("session.get", object{"sessionId": b.id}, nil)
-			tc.end(t, s, b)
+			tc.end(b)
 			for _, w := range []*wire{follower, attached} {
 				if closed, _ := w.notice("session.closed", b.id); closed.Reason != tc.reason {
 					t.Errorf("session.closed says %q; want %q", closed.Reason, tc.reason)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,8 +38,8 @@ type census struct {
 	shims, mounts, cgroups, snapshots, snapshotDirs, leases, containers, fifos, goroutines, files int
 }
 
-// stack is a whole server in this process, so that its goroutines and files
-// can be counted.
+// stack is a whole server in this process, so that its goroutines can be
+// counted, or one in a process of its own, as a process can have only one.
 type stack struct {
 	server
 	engine  *engine.Engine
@@ -179,11 +180,17 @@ func (st *stack) count(ctx context.Context) (census, error) {
 		return c, err
 	}
 	c.containers = len(containers)
-	files, err := os.ReadDir("/proc/self/fd")
+	pid := "self"
+	if st.cmd != nil { // whose goroutines nobody else can count
+		pid = strconv.Itoa(st.cmd.Process.Pid)
+	} else {
+		c.goroutines = goruntime.NumGoroutine()
+	}
+	files, err := os.ReadDir("/proc/" + pid + "/fd")
 	if err != nil {
 		return c, err
 	}
-	c.files, c.goroutines = len(files), goruntime.NumGoroutine()
+	c.files = len(files)
 	return c, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -132,9 +133,7 @@ func allLanguages() []languagePrograms {
 func (b *sandbox) code(code string, more object) outcome {
 	b.t.Helper()
 	command := object{"type": "execute_code", "code": code}
-	for k, v := range more {
-		command[k] = v
-	}
+	maps.Copy(command, more)
 	return b.do(command)
 }
 
@@ -252,7 +251,7 @@ func tenMiB(s *server, b *sandbox, l languagePrograms) {
 	for i := range size / 16 {
 		fmt.Fprintf(want, "%015d\n", i)
 	}
-	whole, got := replay(s, b.t, r.ExecutionID), sha256.New()
+	whole, got := s.replay(b.t, r.ExecutionID), sha256.New()
 	io.WriteString(got, whole)
 	if len(whole) != size || string(got.Sum(nil)) != string(want.Sum(nil)) {
 		b.t.Errorf("read again it is %d bytes with the hash %x; want %d, %x", len(whole), got.Sum(nil), size, want.Sum(nil))
@@ -263,7 +262,7 @@ func tenMiB(s *server, b *sandbox, l languagePrograms) {
 }
 
 // replay reads all of the stdout of an execution that has ended.
-func replay(s *server, t *testing.T, executionID string) string {
+func (s *server) replay(t *testing.T, executionID string) string {
 	t.Helper()
 	w := s.wire(t)
 	w.call("execution.attach", object{"executionId": executionID, "stdoutOffset": 0}, nil)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +15,7 @@ type queued struct{ ExecutionID, Status string }
 func (w *wire) run(params object) string {
 	w.t.Helper()
 	all := object{"language": "python"}
-	for k, v := range params {
-		all[k] = v
-	}
+	maps.Copy(all, params)
 	var q queued
 	w.call("execution.run", all, &q)
 	if q.ExecutionID == "" || q.Status != "queued" {
@@ -37,7 +36,7 @@ func TestRunFromItsQueueToTheEndOfItsSession(t *testing.T) {
 	end, ended := w.notice("execution.completed", q.ExecutionID)
 	begun, started := w.notice("execution.started", q.ExecutionID)
 	closed, gone := w.notice("session.closed", begun.SessionID)
-	if !(replied < started && started < ended && ended < gone) {
+	if replied > started || started > ended || ended > gone {
 		t.Errorf("the reply is message %d, the start %d, the end %d, the session's end %d", replied, started, ended, gone)
 	}
 	if begun.Language != "python" || begun.SessionID == "" || end.SessionID != begun.SessionID || end.ExitCode != 3 || end.EndReason != "exited" || end.Timeout || closed.Reason != "closed" {

@@ -70,17 +70,28 @@ type wire struct {
 // wire connects to the server until the test ends.
 func (s *server) wire(t *testing.T) *wire {
 	t.Helper()
+	w := s.deafWire(t)
+	w.listen()
+	return w
+}
+
+// deafWire is wire for who does not read before listen.
+func (s *server) deafWire(t *testing.T) *wire {
+	t.Helper()
 	w := &wire{t: t, conn: s.raw(t), changed: make(chan struct{})}
 	if err := w.conn.SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
+	return w
+}
+
+func (w *wire) listen() {
 	var reading sync.WaitGroup
 	reading.Go(w.read)
-	t.Cleanup(func() {
+	w.t.Cleanup(func() {
 		w.conn.Close()
 		reading.Wait()
 	})
-	return w
 }
 
 func (w *wire) read() {
