@@ -13,6 +13,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == "/.codebeaker/agent" {
+		os.Exit(hostileAgent(os.Args))
+	}
 	// An in-process engine starts shims by running this binary.
 	if shim.IsInvocation(os.Args[1:]) {
 		if err := shim.Run(context.Background()); err != nil { //nolint:forbidigo // a process of its own

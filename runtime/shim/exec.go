@@ -21,6 +21,9 @@ import (
 // startTimeout bounds how long an agent may take to make a process.
 const startTimeout = 30 * time.Second
 
+// tellTimeout bounds how long an agent may keep a program's end to itself.
+const tellTimeout = 5 * time.Second
+
 // killedStatus is the status of who ends with its container.
 const killedStatus = uint32(unix.SIGKILL)
 
@@ -202,12 +205,13 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) error {
 // await waits for the process's end and publishes it.
 func (e *exec) await(p *program) {
 	defer e.container.leave()
-	status := killedStatus
-	for r := range p.replies {
-		if r.message.Kind == wire.Exited {
-			status = r.message.Argument
-		}
-	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = e.process.wait() // closed is over, too
+	}()
+	status := e.told(p, over)
+	<-over
 	code := status
 	if !e.request.raw {
 		code = exitCode(unix.WaitStatus(status))
@@ -217,6 +221,31 @@ func (e *exec) await(p *program) {
 	e.status, e.exit = task.Status_STOPPED, exit{status: code, at: time.Now()}
 	e.container.events.send(exitEvent(e.container.id, e.id, e.process.pid, e.exit))
 	close(e.exited)
+}
+
+// told returns the status that the agent tells. One that does not, of a process
+// that is over, ends with its container.
+func (e *exec) told(p *program, over <-chan struct{}) uint32 {
+	status := killedStatus
+	var late <-chan time.Time
+	for {
+		select {
+		case r, ok := <-p.replies:
+			if !ok {
+				return status
+			}
+			if r.message.Kind == wire.Exited {
+				status = r.message.Argument
+			}
+		case <-over:
+			timer := time.NewTimer(tellTimeout)
+			defer timer.Stop()
+			over, late = nil, timer.C
+		case <-late:
+			_ = e.container.distrust() // closed is as good
+			late = nil
+		}
+	}
 }
 
 // exitCode is a status as shells give it.

@@ -26,6 +26,9 @@ func openProcess(pid int) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
+	if err := unix.SetNonblock(fd, true); err != nil { // for wait
+		return nil, errors.Join(err, unix.Close(fd))
+	}
 	return &process{pid: pid, pidfd: os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
@@ -68,6 +71,19 @@ func (p *process) signal(sig uint32) error {
 		return fmt.Errorf("signal %d: %w", sig, errdefs.ErrInvalidArgument)
 	}
 	return err
+}
+
+// wait returns when the process has ended, or the handle was closed.
+func (p *process) wait() error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(poll, 0)
+		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
 }
 
 // admit calls f with the process's directory in /proc, by a name that means no

@@ -183,6 +183,7 @@ func TestLargeProgramGoesInASealedFile(t *testing.T) {
 }
 
 func TestAgentThatDoesNotReadHoldsNobodyForLong(t *testing.T) {
+	t.Parallel()
 	a := newFakeAgent(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

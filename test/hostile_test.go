@@ -1,0 +1,111 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	agentwire "codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/shim"
+)
+
+// hostileAgent is what this binary is where it is started as the agent of a
+// session: one that somebody took over. What it does the program's environment
+// says.
+func hostileAgent(args []string) int {
+	fd, err := strconv.Atoi(args[len(args)-1])
+	if err != nil {
+		return 2
+	}
+	say := func(m agentwire.Message, fds ...int) {
+		var rights []byte
+		if len(fds) > 0 {
+			rights = unix.UnixRights(fds...)
+		}
+		_ = unix.Sendmsg(fd, m.Append(nil), rights, nil, 0)
+	}
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return 2
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR, 0)
+	if err != nil {
+		return 2
+	}
+	say(agentwire.Message{Kind: agentwire.Hello, Argument: agentwire.Version})
+	buf := make([]byte, agentwire.MaxMessage)
+	for {
+		n, _, _, _, err := unix.Recvmsg(fd, buf, nil, 0)
+		if err != nil || n == 0 {
+			return 0
+		}
+		m, body, err := agentwire.Parse(buf[:n])
+		if err != nil || m.Kind != agentwire.Start {
+			continue
+		}
+		p, err := agentwire.ParseProgram(body)
+		if err != nil {
+			return 2
+		}
+		how := ""
+		for _, kv := range p.Env {
+			if value, ok := strings.CutPrefix(kv, "HOSTILE="); ok {
+				how = value
+			}
+		}
+		switch how {
+		case "noise":
+			_ = unix.Sendmsg(fd, slices.Repeat([]byte{0xff}, 1000), nil, nil, 0)
+		case "elsewhere": // not in the program's cgroup
+			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, self)
+		case "no pidfd":
+			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, null)
+		case "another":
+			say(agentwire.Message{Kind: agentwire.Exited, ID: m.ID + 1})
+		case "hurry":
+			say(agentwire.Message{Kind: agentwire.Running, ID: m.ID})
+		case "many files":
+			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, null, null, null, null, null, null, null, null)
+		}
+	}
+}
+
+func TestHostileAgentHarmsItsSessionAlone(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := private(t, "--runtime", shim.Name, "--agent", self)
+	for _, how := range []string{"noise", "elsewhere", "no pidfd", "another", "hurry", "many files"} {
+		t.Run(how, func(t *testing.T) {
+			b := s.session(t, object{"env": object{"HOSTILE": how}})
+			o, err := b.try(object{"type": "execute_shell", "commandName": "true"})
+			if err == nil {
+				t.Errorf("a program ran: %+v", o)
+			}
+			eventually(t, func() error {
+				var list struct{ Count int }
+				err := b.c.Call(t.Context(), "session.list", object{}, &list)
+				if err == nil && list.Count > 0 {
+					err = fmt.Errorf("%d sessions", list.Count)
+				}
+				return err
+			})
+		})
+	}
+	eventually(t, func() error {
+		left, err := s.remains()
+		left = slices.DeleteFunc(left, func(l string) bool {
+			return !strings.Contains(l, "cb-") // the server itself
+		})
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+		}
+		return err
+	})
+}
