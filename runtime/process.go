@@ -272,6 +272,9 @@ func (p *Process) Resize(ctx context.Context, size Size) error {
 // Kill ends the program and all that it started, and does not wait for it.
 func (p *Process) Kill() error { return p.group.Kill() }
 
+// Populated says whether the program or anything that it started still runs.
+func (p *Process) Populated() (bool, error) { return p.group.Populated() }
+
 // Usage reads what the program and all that it started used so far.
 func (p *Process) Usage() (cgroup.Usage, error) { return p.group.Usage() }
 

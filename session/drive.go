@@ -128,7 +128,7 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	if errdefs.IsUnavailable(err) {
 		// Its shim is gone, and with it the only one who could know.
 		status, err = runtime.ExitStatus{Code: lostExitCode}, nil
-		if cause == "" {
+		if cause == "" || cause == EndSessionClosed && s.closedFor() == ReasonLost {
 			cause = EndLost
 		}
 	}
@@ -143,7 +143,13 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	}
 	result.Usage.CPU += usage.CPU
 	result.Usage.PeakMemoryBytes = max(result.Usage.PeakMemoryBytes, usage.PeakMemoryBytes)
-	settle(r.pumps...)
+	populated := func() bool {
+		left, err := r.process.Populated()
+		return err == nil && left
+	}
+	if !settle(populated, r.pumps...) {
+		s.opts.Log.WarnContext(ctx, "the end of an execution's output did not come", "container", s.containerID)
+	}
 	result.ExitCode = status.Code
 	result.EndReason, result.Signal = ending(cause, status, usage.OOMKills > 0)
 	if err := s.release(ctx, r); err != nil {

@@ -44,34 +44,53 @@ func (p *pump) ended() bool {
 }
 
 const (
-	// quiet is how long the streams of a program that has ended have to bring
-	// nothing, before what others still write is no longer counted as its own.
-	quiet    = 50 * time.Millisecond
+	// quiet is how long the streams of a program that has ended, but left others
+	// behind, have to bring nothing before what those still write is no longer
+	// counted as its own. Others that go on writing hold it up no longer than
+	// patience.
+	quiet    = 250 * time.Millisecond
 	patience = time.Second
+	// lastWords is how long what a program wrote, of which nothing runs any more,
+	// may be on its way through a shim on a host that has too much to do.
+	lastWords = time.Minute
 )
 
-// settle returns when all that a program wrote before its end has arrived: at
-// the end of its streams, or, where another process holds one open, when
-// nothing came for a while. What a program writes passes through its shim, so
-// its end can be known before its last words. Others that go on writing hold
-// it up no longer than patience.
-func settle(pumps ...*pump) {
-	timer := time.NewTimer(quiet)
-	defer timer.Stop()
-	patience := time.NewTimer(patience)
-	defer patience.Stop()
-	for _, p := range pumps {
-		for seen, open := p.read.Load(), true; open; {
-			timer.Reset(quiet)
-			select {
-			case <-p.done:
-				open = false
-			case <-patience.C:
-				return
-			case <-timer.C:
-				now := p.read.Load()
-				open = now != seen
-				seen = now
+// settle returns when all that a program wrote before its end has arrived. What
+// it writes passes through its shim, so its end can be known before its last
+// words. Where nothing that it started runs any more, its streams come to their
+// end, and nothing less is waited for; where something does, which may hold
+// them open for good, a while without output has to do. It says whether all was
+// waited for.
+func settle(populated func() bool, pumps ...*pump) bool {
+	tick := time.NewTicker(quiet)
+	defer tick.Stop()
+	begun := time.Now()
+	seen := int64(-1)
+	for {
+		ended := true
+		var now int64
+		for _, p := range pumps {
+			ended = ended && p.ended()
+			now += p.read.Load()
+		}
+		if ended {
+			return true
+		}
+		others := populated()
+		switch waited := time.Since(begun); {
+		case others && (now == seen || waited >= patience):
+			return true
+		case waited >= lastWords:
+			return false
+		}
+		seen = now
+		for _, p := range pumps {
+			if !p.ended() {
+				select {
+				case <-p.done:
+				case <-tick.C:
+				}
+				break
 			}
 		}
 	}

@@ -49,6 +49,8 @@ type Process interface {
 	Kill() error
 	Signal(ctx context.Context, signal syscall.Signal) error
 	Resize(ctx context.Context, size runtime.Size) error
+	// Populated says whether the program or anything that it started still runs.
+	Populated() (bool, error)
 	Usage() (cgroup.Usage, error)
 	Close(ctx context.Context) error
 }

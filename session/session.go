@@ -150,6 +150,13 @@ func (s *session) expiry(now time.Time) (Reason, time.Duration) {
 	return "", min(life, idle)
 }
 
+// closedFor returns why the session closes, empty where it does not.
+func (s *session) closedFor() Reason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
 func (s *session) info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -164,6 +164,23 @@ func (g Group) usage() (u Usage, err error) {
 	return u, err
 }
 
+// Populated says whether a process is in the group or below it. A group that is
+// gone has none.
+func (g Group) Populated() (bool, error) {
+	if dir := g.unified(); dir != "" {
+		events, err := keyed(filepath.Join(dir, "cgroup.events"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("look for processes of cgroup %s: %w", g.path, err)
+		}
+		return events["populated"] == 1, nil
+	}
+	pids, err := g.pids()
+	return len(pids) > 0, err
+}
+
 // keyed reads a file of lines of a key and a number.
 func keyed(path string) (map[string]uint64, error) {
 	f, err := os.Open(path)

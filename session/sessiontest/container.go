@@ -261,6 +261,16 @@ func (p *Process) Resize(_ context.Context, size runtime.Size) error {
 	return nil
 }
 
+// Populated implements session.Process: a program starts no others.
+func (p *Process) Populated() (bool, error) {
+	select {
+	case <-p.done:
+		return false, nil
+	default:
+		return true, nil
+	}
+}
+
 // Usage implements session.Process.
 func (p *Process) Usage() (cgroup.Usage, error) {
 	p.container.mu.Lock()
