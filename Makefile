@@ -75,7 +75,7 @@ bench: need-root deps-bench build
 test: deps-test build vet
 	@$(GO) test -count=1 $(UNIT_PACKAGES)
 	@if [ "$$(id -u)" -eq 0 ]; then \
-		CODEBEAKER_TEST_BIN='$(CURDIR)/bin' $(GO) test -count=1 -p 1 -timeout 20m ./test/...; \
+		CODEBEAKER_TEST_BIN='$(CURDIR)/bin' $(GO) test -count=1 -p 1 -timeout 45m ./test/...; \
 	else \
 		echo 'make test: only the unit tests were run; the integration tests in ./test need root'; \
 	fi
