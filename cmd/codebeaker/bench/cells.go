@@ -23,11 +23,13 @@ type cells struct {
 	pooled  map[key]int // of the sandboxes that were created
 	small   []byte
 	large   []byte
+	// say tells of failures while there is still time to look.
+	say func(format string, args ...any)
 }
 
-func newCells(plan Plan) *cells {
+func newCells(plan Plan, say func(format string, args ...any)) *cells {
 	return &cells{
-		plan: plan, samples: map[key][][]sample{}, pooled: map[key]int{},
+		plan: plan, say: say, samples: map[key][][]sample{}, pooled: map[key]int{},
 		small: []byte(strings.Repeat("0123456789abcdef", smallBytes/16)),
 		large: []byte(strings.Repeat("0123456789abcde\n", largeBytes/16)),
 	}
@@ -37,6 +39,9 @@ func newCells(plan Plan) *cells {
 func (c *cells) add(s *contestant, m Measure, mode Mode, atOnce int, samples []sample) {
 	k := key{m, mode, atOnce, s.Name}
 	c.samples[k] = append(c.samples[k], samples)
+	if err := firstError(m, samples); err != nil {
+		c.say("%s failed, %s, %d at once: %v", s.Name, mode, atOnce, err)
+	}
 }
 
 // work is what is done in a sandbox, and checks what came of it.

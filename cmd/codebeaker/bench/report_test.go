@@ -15,7 +15,7 @@ import (
 func example(t *testing.T) *Report {
 	t.Helper()
 	plan := Plan{Rounds: 2, AtOnce: []int{30}, Burst: 100, Idle: 10, Gap: time.Second}
-	c := newCells(plan)
+	c := newCells(plan, t.Logf)
 	server, docker := &contestant{Info: Info{Name: nameServer}}, &contestant{Info: Info{Name: nameDocker}}
 	add := func(s *contestant, m Measure, mode Mode, n int, times ...float64) {
 		var samples []sample

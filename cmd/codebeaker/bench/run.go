@@ -61,7 +61,8 @@ func Run(ctx context.Context, opts Options) (_ *Report, retErr error) {
 	report := &Report{
 		At: time.Now().UTC().Truncate(time.Second), Machine: machine, Version: opts.Version, Image: opts.ImageName, Plan: opts.Plan,
 	}
-	r := &run{opts: opts, cgroup: cgroup, report: report, cells: newCells(opts.Plan)}
+	r := &run{opts: opts, cgroup: cgroup, report: report}
+	r.cells = newCells(opts.Plan, r.say)
 	defer func() {
 		retErr = errors.Join(retErr, r.stop(context.WithoutCancel(ctx)))
 	}()
