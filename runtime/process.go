@@ -263,7 +263,11 @@ func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
 // Resize gives the program's terminal another size. A program that has ended is
 // an errdefs.ErrNotFound.
 func (p *Process) Resize(ctx context.Context, size Size) error {
-	if err := p.process.Resize(p.container.runtime.in(ctx), uint32(size.Columns), uint32(size.Rows)); err != nil {
+	err := p.process.Resize(p.container.runtime.in(ctx), uint32(size.Columns), uint32(size.Rows))
+	if err != nil && strings.Contains(err.Error(), "stopped container") {
+		err = errdefs.ErrNotFound // runc's shim gives it no class (containerd, process/exec_state.go)
+	}
+	if err != nil {
 		return fmt.Errorf("resize terminal of process: %w", err)
 	}
 	return nil

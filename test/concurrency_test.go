@@ -399,7 +399,7 @@ func newShellStack(t *testing.T) *stack {
 	if err := s.images(t.Context(), "import", "javascript", archive); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.start("--pool", "0"); err != nil {
+	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
 	e, err := engine.Dial(context.WithoutCancel(t.Context()), engine.SocketPath(s.state), engine.DefaultNamespace)

@@ -45,7 +45,7 @@ func (m measures) is(want measures) error {
 }
 
 func TestMetricsOfASessionAddUp(t *testing.T) {
-	s := private(t, "--pool", "0")
+	s := private(t)
 	before := s.metrics(t)
 	b := s.session(t, nil)
 	b.do(object{"type": "write_file", "path": "x", "content": "1"})
@@ -146,7 +146,7 @@ func TestMetricsTakeNoSessionsProgramForAShim(t *testing.T) {
 		}
 	}
 	shim := filepath.Join(dir, "codebeaker")
-	if err := s.start("--pool", "0", "--runtime", shim); err != nil {
+	if err := s.start("--runtime", shim); err != nil {
 		t.Fatal(err)
 	}
 	b := s.session(t, nil)

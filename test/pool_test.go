@@ -95,7 +95,7 @@ func createTimed(ctx context.Context, c *client.Client, params object) (created,
 }
 
 func TestClaimedMemberHasTheLimitsThatWereAskedFor(t *testing.T) {
-	s := private(t, "--pool-languages", "python=2")
+	s := private(t, "--pool", "16", "--pool-languages", "python=2")
 	s.awaitMembers(t, 2)
 	c := s.dial(t)
 	for _, limits := range []object{
@@ -152,7 +152,7 @@ func TestClaimedMemberHasTheLimitsThatWereAskedFor(t *testing.T) {
 
 func TestCrashedServersMembersAreRemovedByTheNext(t *testing.T) {
 	s := withBusybox(t)
-	if err := s.start("--pool-languages", "python=3"); err != nil {
+	if err := s.start("--pool", "16", "--pool-languages", "python=3"); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitMembers(t, 3)
@@ -173,7 +173,7 @@ func TestCrashedServersMembersAreRemovedByTheNext(t *testing.T) {
 	if err := s.kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.start("--pool-languages", "python=1"); err != nil {
+	if err := s.start("--pool", "16", "--pool-languages", "python=1"); err != nil {
 		t.Fatal(err)
 	}
 	s.awaitMembers(t, 1)
@@ -189,7 +189,7 @@ func TestCrashedServersMembersAreRemovedByTheNext(t *testing.T) {
 }
 
 func TestMembersOfAnImageThatWasReplacedAreNotClaimed(t *testing.T) {
-	s := private(t, "--pool-languages", "python=2")
+	s := private(t, "--pool", "16", "--pool-languages", "python=2")
 	s.awaitMembers(t, 2)
 	_, old, err := s.containers(t.Context())
 	if err != nil {
@@ -221,7 +221,7 @@ func TestMembersOfAnImageThatWasReplacedAreNotClaimed(t *testing.T) {
 }
 
 func TestBurstBeyondThePoolSucceeds(t *testing.T) {
-	s := private(t, "--pool-languages", "python=4")
+	s := private(t, "--pool", "16", "--pool-languages", "python=4")
 	s.awaitMembers(t, 4)
 	const n = 30
 	clients := make([]*client.Client, n)
@@ -275,7 +275,7 @@ func empty(group cgroup.Group) (bool, error) {
 }
 
 func TestKilledMemberIsReplaced(t *testing.T) {
-	s := private(t, "--pool-languages", "python=1")
+	s := private(t, "--pool", "16", "--pool-languages", "python=1")
 	s.awaitMembers(t, 1)
 	_, members, err := s.containers(t.Context())
 	if err != nil {

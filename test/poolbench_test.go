@@ -25,7 +25,7 @@ func BenchmarkCreate(b *testing.B) {
 		args []string
 	}{
 		{"cold", []string{"--pool", "0"}},
-		{"pooled", []string{"--pool-languages", "python=4"}},
+		{"pooled", []string{"--pool", "16", "--pool-languages", "python=4"}},
 	} {
 		b.Run(bc.name, func(b *testing.B) {
 			s := private(b, bc.args...)

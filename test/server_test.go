@@ -72,7 +72,7 @@ func (s *server) start(args ...string) error {
 
 // begin starts the server's process.
 func (s *server) begin(args ...string) error {
-	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--cgroup-parent", s.parent}, s.hostArgs()...)
+	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--pool", "0", "--log-format", "json", "--cgroup-parent", s.parent}, s.hostArgs()...)
 	s.cmd = exec.Command(binary("codebeaker"), append(all, args...)...)
 	s.cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
 	// A test that panics takes its server with it.
