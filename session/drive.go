@@ -238,11 +238,12 @@ func failure(r *ExecutionResult, timeout time.Duration, meaning string) string {
 		return "The program was killed because its session closed."
 	case EndLost:
 		return "The end of the program was not seen."
+	default: // by itself
+		if meaning != "" {
+			return fmt.Sprintf("%s: exit code %d.", meaning, r.ExitCode)
+		}
+		return fmt.Sprintf("The program exited with code %d.", r.ExitCode)
 	}
-	if meaning != "" {
-		return fmt.Sprintf("%s: exit code %d.", meaning, r.ExitCode)
-	}
-	return fmt.Sprintf("The program exited with code %d.", r.ExitCode)
 }
 
 // release gives a step's process back. Where others still hold its streams, as

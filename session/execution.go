@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,7 +241,7 @@ func (e *Execution) Input(ctx context.Context, data []byte, eof bool) error {
 // typeIn writes to stdin. The caller holds typing.
 func (e *Execution) typeIn(stdin io.WriteCloser, data []byte, eof bool) error {
 	if eof && e.tty {
-		data = append(data[:len(data):len(data)], endOfFile(data)...)
+		data = append(slices.Clip(data), endOfFile(data)...)
 	}
 	if len(data) > 0 {
 		if _, err := stdin.Write(data); err != nil {

@@ -65,6 +65,7 @@ func inBubble(t *testing.T, change func(*session.Options), test func(*testing.T,
 
 func TestExecutionTellsWhereItIs(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info, e := started(t, m, &session.Shell{Name: "block"})
 		synctest.Wait()
 		i := e.Info()
@@ -93,6 +94,7 @@ func TestExecutionTellsWhereItIs(t *testing.T) {
 // seen at work. Many times, as it is about which of two comes first.
 func TestSessionIsIdleWhenItsExecutionIsDone(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info, e := started(t, m, &session.Shell{Name: "block"})
 		for n := 1; n <= 300; n++ {
 			if i, err := m.Get(t.Context(), info.ID); err != nil || i.State != session.StateActive || i.ExecutionCount != n {
@@ -113,6 +115,7 @@ func TestSessionIsIdleWhenItsExecutionIsDone(t *testing.T) {
 
 func TestBackgroundProgramKeepsItsSession(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info := create(t, m, session.CreateRequest{IdleTimeout: time.Minute, MaxLifetime: time.Hour})
 		e, err := m.Start(t.Context(), info.ID, &session.Shell{Name: "block", ProgramOptions: session.ProgramOptions{Timeout: -1}}, true)
 		if err != nil {
@@ -131,6 +134,7 @@ func TestBackgroundProgramKeepsItsSession(t *testing.T) {
 
 func TestTouchAndAttachMoveTheIdleDeadline(t *testing.T) {
 	inBubble(t, func(o *session.Options) { o.KeepExecutions = time.Hour }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info := create(t, m, session.CreateRequest{IdleTimeout: 10 * time.Minute})
 		e, err := m.Start(t.Context(), info.ID, &session.Shell{Name: "exit"}, true)
 		if err != nil {
@@ -164,6 +168,7 @@ func TestTouchAndAttachMoveTheIdleDeadline(t *testing.T) {
 
 func TestInputIsReadInOrderAndEnds(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		_, e := started(t, m, &session.Shell{Name: "cat", ProgramOptions: session.ProgramOptions{Stdin: []byte("first,"), StdinOpen: true}})
 		for _, text := range []string{"second,", "third"} {
 			if err := e.Input(t.Context(), []byte(text), false); err != nil {
@@ -189,6 +194,7 @@ func TestInputIsReadInOrderAndEnds(t *testing.T) {
 
 func TestInputThatNobodyReadsEndsWithTheProgram(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		_, e := started(t, m, &session.Shell{Name: "block", ProgramOptions: session.ProgramOptions{StdinOpen: true}})
 		failed := make(chan error)
 		go func() { failed <- e.Input(t.Context(), []byte("text"), false) }()
@@ -202,6 +208,7 @@ func TestInputThatNobodyReadsEndsWithTheProgram(t *testing.T) {
 
 func TestInputEndsAtOnceWhereNothingWasSaid(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		_, e := started(t, m, &session.Shell{Name: "cat"})
 		if r := ended(t, e); r.ExitCode != 0 || r.EndReason != session.EndExited {
 			t.Errorf("result %+v", r)
@@ -239,6 +246,7 @@ func TestTerminalIsToldItsSizeAndItsEnd(t *testing.T) {
 
 func TestSignalReachesTheProgram(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		for name, want := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "int": syscall.SIGINT, "10": syscall.SIGUSR1} {
 			_, e := started(t, m, &session.Shell{Name: "signal"})
 			if err := e.Signal(t.Context(), name); err != nil {
@@ -265,6 +273,7 @@ func TestSignalReachesTheProgram(t *testing.T) {
 
 func TestProgramThatPrintsTooMuchIsEnded(t *testing.T) {
 	inBubble(t, func(o *session.Options) { o.MaxPrintedBytes = 1 << 20 }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		_, e := started(t, m, &session.Shell{Name: "yes"})
 		if r := ended(t, e); r.EndReason != session.EndOutputLimit || e.Info().Stdout.End < 1<<20 {
 			t.Errorf("result %s after %d bytes", r.EndReason, e.Info().Stdout.End)
@@ -282,6 +291,7 @@ func TestResultHasTheEndOfTheOutputAndTheLogTheRest(t *testing.T) {
 		fmt.Fprintln(&want, i)
 	}
 	inBubble(t, func(o *session.Options) { o.Spill, o.MaxOutputBytes = spill, 1000 }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		_, e := started(t, m, &session.Shell{Name: "seq", Args: []string{"10000"}})
 		r := ended(t, e)
 		if text := want.String(); string(r.Stdout) != text[len(text)-1000:] || r.StdoutOffset != int64(len(text)-1000) || !r.StdoutTruncated || r.StderrTruncated {
@@ -307,6 +317,7 @@ func TestResultHasTheEndOfTheOutputAndTheLogTheRest(t *testing.T) {
 
 func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 	inBubble(t, func(o *session.Options) { o.MaxKept = 3 }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info := create(t, m, session.CreateRequest{})
 		var all []*session.Execution
 		for range 5 {
@@ -341,6 +352,7 @@ func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 
 func TestKeptExecutionsTakeBoundedMemory(t *testing.T) {
 	inBubble(t, func(o *session.Options) { o.MaxKeptBytes = 8 << 10 }, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info := create(t, m, session.CreateRequest{})
 		for range 20 {
 			if _, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "seq", Args: []string{"200"}}); err != nil { // about 700 bytes, in 1024
@@ -356,6 +368,7 @@ func TestKeptExecutionsTakeBoundedMemory(t *testing.T) {
 
 func TestSessionIsListedWhileItIsCreated(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		release := host.HoldCreates()
 		created := make(chan session.Info)
 		go func() { created <- create(t, m, session.CreateRequest{}) }()
@@ -456,6 +469,7 @@ func TestRunsQueueForAPlace(t *testing.T) {
 
 func TestRunThatCannotBeSaysWhy(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, host *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		if _, err := m.Run(t.Context(), session.RunRequest{Language: "cobol"}); !errors.Is(err, session.ErrLanguage) {
 			t.Errorf("unknown language: %v", err)
 		}
@@ -506,7 +520,7 @@ func TestCodeIsWrittenCompiledRunAndRemoved(t *testing.T) {
 				t.Errorf("it ran %q, error %q, stdout %q", seen, o.Error, r.Stdout)
 			}
 			var path string
-			for _, word := range strings.Fields(seen[0]) {
+			for word := range strings.FieldsSeq(seen[0]) {
 				if strings.HasSuffix(word, ".cs") {
 					path = word
 				}
@@ -524,6 +538,7 @@ func TestCodeIsWrittenCompiledRunAndRemoved(t *testing.T) {
 
 func TestPackagesAreRefusedThatAreOptions(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, _ *sessiontest.Host, m *session.Manager) {
+		t.Helper()
 		info := create(t, m, session.CreateRequest{})
 		for _, c := range []session.Command{
 			&session.InstallPackages{},

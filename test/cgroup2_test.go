@@ -191,8 +191,12 @@ func TestCgroup2IsGoneAfterClose(t *testing.T) {
 	}
 	b.close()
 	eventually(t, func() error { // what a session was made of is removed behind its answer
-		if _, err := os.Stat(b.group(s)); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("after close: %v", err)
+		_, err := os.Stat(b.group(s))
+		switch {
+		case err == nil:
+			return fmt.Errorf("cgroup %s is still there", b.group(s))
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
 		}
 		return nil
 	})

@@ -55,7 +55,8 @@ func TestLogKeepsTheEndWithoutAGap(t *testing.T) {
 				rest = rest[n:]
 				end := int64(len(want) - len(rest))
 				start, gotEnd, _ := l.Window()
-				if gotEnd != end || start != max(0, end-1000) && !(l.file == nil && start == max(0, end-int64(l.memory))) {
+				small := l.file == nil && start == max(0, end-int64(l.memory))
+				if gotEnd != end || start != max(0, end-1000) && !small {
 					t.Fatalf("window %d-%d after %d bytes", start, gotEnd, end)
 				}
 				p := make([]byte, end-start)

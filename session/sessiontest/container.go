@@ -122,7 +122,7 @@ func (c *Container) ServeFiles(context.Context, string) (session.Process, error)
 		}{p.Stdin, p.Stdout}, c.files)
 		go func() {
 			<-p.Killed()
-			server.Close()
+			_ = server.Close() // ends Serve, whatever it says
 		}()
 		_ = server.Serve() // until its input ends
 		return runtime.ExitStatus{}
@@ -200,9 +200,9 @@ func (p *Process) run(program Program) {
 }
 
 func (p *Process) closeStreams() {
-	p.Stdin.Close()
-	p.Stdout.Close()
-	p.Stderr.Close()
+	for _, end := range []io.Closer{p.Stdin, p.Stdout, p.Stderr} {
+		_ = end.Close() // which never fails for a pipe
+	}
 }
 
 func signaled(s syscall.Signal) runtime.ExitStatus {
