@@ -389,7 +389,7 @@ func TestTerminalIsARealOne(t *testing.T) {
 busybox stty size
 trap 'busybox stty size' WINCH
 until read line; do :; done; echo "<$line>" # a signal may end read
-busybox stty -echo
+busybox stty -echo && echo quiet
 cat | wc -c
 echo to stderr >&2
 trap 'echo interrupted; exit 6' INT
@@ -401,7 +401,7 @@ while :; do sleep 0.02; done`
 	text += "50 132\r\n"
 	w.printed(id, 0, text)
 	w.call("execution.input", object{"executionId": id, "data": "typed\n"}, nil)
-	text += "typed\r\n<typed>\r\n" // the terminal's echo, and the program
+	text += "typed\r\n<typed>\r\nquiet\r\n" // the terminal's echo, and the program
 	w.printed(id, 0, text)
 	w.call("execution.input", object{"executionId": id, "data": "1234567\n", "eof": true}, nil)
 	text += "8\r\nto stderr\r\n"
