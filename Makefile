@@ -67,6 +67,7 @@ run: need-root deps build
 # What is compared is started by it and ends with it: make bench
 # BENCH_FLAGS='--rounds 10 --idle 1000 --json bench.json'.
 bench: need-root deps-bench build
+	@$(GO) build -ldflags '-s -w' -o bin/containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
 	@bin/codebeaker images build --missing python
 	@exec bin/codebeaker bench $(BENCH_FLAGS)
 

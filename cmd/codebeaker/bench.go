@@ -131,6 +131,9 @@ func completeOptions(ctx context.Context, cfg *config, opts *bench.Options) erro
 		return fmt.Errorf("find this program: %w", err)
 	}
 	opts.Program, opts.StockShim = self, self
+	if path, err := findProgram("", "containerd-shim-runc-v2"); err == nil {
+		opts.StockShim = path // with what containerd ships, where it is there
+	}
 	opts.Stock = []string{self, "bench", benchContainerd}
 	if opts.Runc, err = findProgram(cfg.Runc, "runc"); err != nil {
 		return err

@@ -243,7 +243,7 @@ func (r *run) startStock(ctx context.Context, c *contestant) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.Subject, c.Version = s, r.opts.StockVersion+", runc "+r.opts.RuncVersion
+	c.Subject, c.Version = s, fmt.Sprintf("%s, runc %s, shim %s", r.opts.StockVersion, r.opts.RuncVersion, filepath.Base(r.opts.StockShim))
 	return "", nil
 }
 
