@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -158,6 +159,17 @@ func startServer(t *testing.T, opts Options) *testServer {
 		t.Fatal(err)
 	}
 	return startServerOn(t, listener, opts)
+}
+
+// wantTaken waits until the server has taken a number of requests of its one
+// connection.
+func (s *testServer) wantTaken(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d requests are taken", n), func() bool {
+		taken := 0
+		s.states(func(st *state) { taken = st.requests })
+		return taken == n
+	})
 }
 
 // startServerOnPipes starts a Server for tests in a synctest bubble: of what

@@ -32,11 +32,7 @@ func TestShutdownDrains(t *testing.T) {
 	c.send(shell("1", "A", "first"))
 	c.send(shell("2", "A", "second"))
 	g.wantStarted(t, "first")
-	eventually(t, "both requests are taken", func() bool {
-		taken := 0
-		s.states(func(st *state) { taken = st.requests })
-		return taken == 2
-	})
+	s.wantTaken(t, 2)
 	ended := s.shutdown(t.Context(), t)
 
 	c.send(listRequest)
@@ -67,11 +63,7 @@ func TestShutdownOutOfTimeCancels(t *testing.T) {
 	c.send(shell("1", "A", "first"))
 	c.send(shell("2", "A", "second"))
 	g.wantStarted(t, "first")
-	eventually(t, "both requests are taken", func() bool {
-		taken := 0
-		s.states(func(st *state) { taken = st.requests })
-		return taken == 2
-	})
+	s.wantTaken(t, 2)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := s.shutdown(ctx, t)
 	cancel()

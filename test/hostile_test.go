@@ -88,14 +88,7 @@ func TestHostileAgentHarmsItsSessionAlone(t *testing.T) {
 			if err == nil {
 				t.Errorf("a program ran: %+v", o)
 			}
-			eventually(t, func() error {
-				var list struct{ Count int }
-				err := b.c.Call(t.Context(), "session.list", object{}, &list)
-				if err == nil && list.Count > 0 {
-					err = fmt.Errorf("%d sessions", list.Count)
-				}
-				return err
-			})
+			s.wantNoSessions(t)
 		})
 	}
 	eventually(t, func() error {

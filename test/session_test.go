@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -56,6 +57,20 @@ type shellResult struct {
 	Signal         *string
 	Truncated      struct{ Stdout, Stderr bool }
 	Usage          struct{ CPUMs, PeakMemoryBytes int64 }
+}
+
+// wantNoSessions waits until the server has no session.
+func (s *server) wantNoSessions(t *testing.T) {
+	t.Helper()
+	c := s.dial(t)
+	eventually(t, func() error {
+		var list struct{ Count int }
+		err := c.Call(t.Context(), "session.list", object{}, &list)
+		if err == nil && list.Count != 0 {
+			err = fmt.Errorf("%d sessions are left", list.Count)
+		}
+		return err
+	})
 }
 
 // session creates a session, which the test's end closes.

@@ -109,15 +109,7 @@ func TestCrashedUnitIsStartedAgain(t *testing.T) {
 	if text := systemctl(t, "show", "codebeaker-sessions", "--value", "-p", "ActiveState"); text != "active" {
 		t.Errorf("the sessions' unit is %s", text)
 	}
-	eventually(t, func() error {
-		c := s.dial(t)
-		var list struct{ Count int }
-		err := c.Call(t.Context(), "session.list", object{}, &list)
-		if err == nil && list.Count != 0 {
-			err = fmt.Errorf("%d sessions are left", list.Count)
-		}
-		return err
-	})
+	s.wantNoSessions(t)
 	if got := s.session(t, nil).sh("echo ok").Stdout; got != "ok\n" {
 		t.Errorf("a session printed %q", got)
 	}

@@ -605,14 +605,7 @@ func TestKilledShimLeavesNothing(t *testing.T) {
 			if killed != 1 {
 				t.Fatalf("killed %d shims", killed)
 			}
-			eventually(t, func() error {
-				var list struct{ Count int }
-				err := b.c.Call(t.Context(), "session.list", object{}, &list)
-				if err == nil && list.Count > 0 {
-					err = fmt.Errorf("%d sessions", list.Count)
-				}
-				return err
-			})
+			s.wantNoSessions(t)
 			// containerd cleans up behind.
 			eventually(t, func() error {
 				left, err := filepath.Glob(s.state + "/io.containerd.runtime.v2.task/*/*")
