@@ -42,7 +42,8 @@ func monoLibraries() []monoLibrary {
 	}
 }
 
-// csharpCompile compiles a file: $1 is its path, $2 that without extension.
+// csharpCompile compiles a file: $1 is its path, $2 that without extension. What
+// dotnet says where nothing is wrong, such as its welcome, is nobody's.
 func csharpCompile() string {
 	var refs strings.Builder
 	for _, l := range monoLibraries() {
@@ -54,8 +55,11 @@ fi
 dir=` + dotnetBuilds + `$2
 mkdir -p "$dir"
 [ -e "$project" ] && cp "$project" "$dir/program.csproj" || new_project >"$dir/program.csproj"
-exec dotnet build "$dir/program.csproj" --nologo --verbosity quiet --output "$dir/out" "-p:ProgramFile=$1" \
-	-consoleLoggerParameters:ErrorsOnly >&2
+said=$(dotnet build "$dir/program.csproj" --nologo --verbosity quiet --output "$dir/out" "-p:ProgramFile=$1" \
+	"-consoleLoggerParameters:ErrorsOnly;NoSummary" 2>&1) || {
+	printf '%s\n' "$said" >&2
+	exit 1
+}
 `
 }
 
@@ -71,19 +75,21 @@ exec dotnet "` + dotnetBuilds + `$base/out/program.dll" "$@"
 
 // csharpInstall adds packages of NuGet, each with its name or NAME@VERSION, to
 // the project that programs are compiled with. Without a network they come from
-// the workspace.
+// the workspace, and no source that it would wait for is asked.
 const csharpInstall = `if [ -z "$dotnet" ]; then
 	echo "C# has no packages here: the image is Mono's from Debian, which has no NuGet. Use an image of the .NET SDK instead." >&2
 	exit 1
 fi
 mkdir -p "${project%/*}"
 [ -e "$project" ] || new_project >"$project"
+if [ -n "${CODEBEAKER_OFFLINE:-}" ]; then
+	echo '<configuration><packageSources><clear/><add key="workspace" value="'"$PWD"'"/></packageSources></configuration>'
+else
+	echo '<configuration/>'
+fi >"${project%/*}/nuget.config"
 for package; do
 	set -- "${package%@*}"
 	case $package in *@*) set -- "$@" --version "${package##*@}" ;; esac
-	if [ -n "${CODEBEAKER_OFFLINE:-}" ]; then
-		set -- "$@" --source "$PWD"
-	fi
 	dotnet add "$project" package "$@" >"${project%/*}/log" 2>&1 || {
 		cat "${project%/*}/log" >&2
 		exit 1
@@ -106,6 +112,7 @@ new_project() {
   <PropertyGroup>
     <OutputType>Exe</OutputType>
     <TargetFramework>net$(BundledNETCoreAppTargetFrameworkVersion)</TargetFramework>
+    <TargetFramework Condition="$(BundledNETCoreAppTargetFrameworkVersion) &lt; 5">netcoreapp$(BundledNETCoreAppTargetFrameworkVersion)</TargetFramework>
     <AssemblyName>program</AssemblyName>
     <RootNamespace>program</RootNamespace>
     <ImplicitUsings>enable</ImplicitUsings>

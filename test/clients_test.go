@@ -18,21 +18,8 @@ import (
 	"time"
 )
 
-// npmClients installs the clients that the lock file names and returns their
-// directory.
-func npmClients(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("clients")); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	return dir
-}
+// npmClients installs the clients and returns their directory.
+func npmClients(t *testing.T) string { return npmInstall(t, "clients") }
 
 // The original's document, as a client that was written from it would do it.
 func TestSeedExampleWithNpmWs(t *testing.T) {
