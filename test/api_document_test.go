@@ -326,7 +326,7 @@ func checkWithOpenRPC(t *testing.T, document json.RawMessage, params, results, n
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := npmClients(t)
+	dir := npmInstall(t, "clients")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "openrpc.mjs")

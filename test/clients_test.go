@@ -18,13 +18,26 @@ import (
 	"time"
 )
 
-// npmClients installs the clients and returns their directory.
-func npmClients(t *testing.T) string { return npmInstall(t, "clients") }
+// npmInstall installs what the lock file of a directory names, in a copy of it,
+// which it returns.
+func npmInstall(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("npm ci: %v\n%s", err, out)
+	}
+	return dir
+}
 
 // The original's document, as a client that was written from it would do it.
 func TestSeedExampleWithNpmWs(t *testing.T) {
 	s := python(t)
-	dir := npmClients(t)
+	dir := npmInstall(t, "clients")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	endpoint := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
@@ -51,7 +64,7 @@ func TestSeedExampleWithNpmWs(t *testing.T) {
 
 func TestSessionThroughWscat(t *testing.T) {
 	s := python(t)
-	wscat := filepath.Join(npmClients(t), "node_modules/wscat/bin/wscat")
+	wscat := filepath.Join(npmInstall(t, "clients"), "node_modules/wscat/bin/wscat")
 	// ask sends requests on one connection, one after another without waiting,
 	// and returns the answers that wscat shows.
 	ask := func(requests ...string) []string {

@@ -9,22 +9,6 @@ import (
 	"testing"
 )
 
-// npmInstall installs what the lock file of a directory names, in a copy of it,
-// which it returns.
-func npmInstall(t *testing.T, from string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
-	}
-	return dir
-}
-
 // sdkLayer makes Debian with a .NET SDK, as a layer.
 func sdkLayer(t *testing.T) []byte {
 	t.Helper()
