@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -183,6 +184,11 @@ func (b *stockSandbox) exec(ctx context.Context, stdin io.Reader, args []string)
 	ctx = b.stock.in(ctx)
 	program := b.program
 	program.Args = args
+	var in *input
+	if stdin != nil {
+		in = &input{Reader: stdin, ended: make(chan struct{})}
+		stdin = in
+	}
 	var out output
 	process, err := b.task.Exec(ctx, b.stock.id(), &program, cio.NewCreator(
 		cio.WithStreams(stdin, &out.stdout, &out.stderr), cio.WithFIFODir(filepath.Join(b.stock.opts.dir, "s", "f"))))
@@ -202,9 +208,15 @@ func (b *stockSandbox) exec(ctx context.Context, stdin io.Reader, args []string)
 	if err := process.Start(ctx); err != nil {
 		return "", err
 	}
-	if stdin != nil {
+	if in != nil {
 		// The shim holds the FIFO open as well, and would keep the end from coming.
-		if err := process.CloseIO(ctx, containerd.WithStdinCloser); err != nil {
+		// Where it lets go before the client has opened its own end, the program's
+		// input ends with nothing in it.
+		select {
+		case <-in.ended:
+		case <-ctx.Done():
+		}
+		if err := process.CloseIO(context.WithoutCancel(ctx), containerd.WithStdinCloser); err != nil && ctx.Err() == nil {
 			return "", err
 		}
 	}
@@ -221,6 +233,21 @@ func (b *stockSandbox) exec(ctx context.Context, stdin io.Reader, args []string)
 		return "", err
 	}
 	return out.result(args, int(status.ExitCode()))
+}
+
+// input says when all of it was read, and so all that came before was written.
+type input struct {
+	io.Reader
+	ended chan struct{}
+	once  sync.Once
+}
+
+func (i *input) Read(p []byte) (int, error) {
+	n, err := i.Reader.Read(p)
+	if err != nil {
+		i.once.Do(func() { close(i.ended) })
+	}
+	return n, err
 }
 
 func (b *stockSandbox) Write(ctx context.Context, name string, content []byte) error {
