@@ -13,6 +13,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"codebeaker/images"
 	"codebeaker/runtime/engine"
@@ -105,10 +106,10 @@ func (c *config) bindServe(f *pflag.FlagSet) {
 
 // bindPool adds the options of the server's warm pool.
 func (c *config) bindPool(f *pflag.FlagSet) {
-	f.IntVar(&c.Pool, "pool", 16, "most containers that are kept ready, of all languages together, so that sessions need not wait for their start; 0 for none")
+	f.IntVar(&c.Pool, "pool", 128, "most containers that are kept ready, of all languages together, so that sessions need not wait for their start; 0 for none")
 	f.IntVar(&c.PoolMin, "pool-min", 1, "containers that are kept ready for a language that was used within --pool-keep; with more sessions at one time, more are")
 	f.Var(&c.PoolLanguages, "pool-languages", "`containers` that are kept ready from the start on, and no others, of a language: python=4,go=0")
-	f.Int64Var(&c.PoolMemoryMB, "pool-memory-mb", 512, "`MiB` that containers kept ready may take, each counted as 16")
+	f.Int64Var(&c.PoolMemoryMB, "pool-memory-mb", hostMemoryMB()/8, "`MiB` that containers kept ready may take, each counted as 16; an eighth of this host's unless given")
 	bindDuration(f, &c.PoolWindow, "pool-window", 10*time.Minute, "for how long the creates of a burst are expected again")
 	bindDuration(f, &c.PoolKeep, "pool-keep", time.Hour, "how long after its last use a language still has --pool-min")
 }
@@ -229,6 +230,15 @@ func (c *config) check() error {
 	}
 	_, err := c.logger(nil)
 	return err
+}
+
+// hostMemoryMB returns the host's memory in MiB, 4096 where it cannot be told.
+func hostMemoryMB() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 4096
+	}
+	return int64(info.Totalram) * int64(info.Unit) >> 20
 }
 
 // pool returns what the pool is to keep. Names of languages are the
