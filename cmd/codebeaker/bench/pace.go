@@ -13,7 +13,10 @@ type Mode string
 const (
 	Sequential Mode = "sequential"
 	Burst      Mode = "burst"
-	Staggered  Mode = "staggered"
+	// Again is a burst that is not the first of its size, for which a pool may
+	// have become ready.
+	Again     Mode = "burst again"
+	Staggered Mode = "staggered"
 )
 
 // opTimeout bounds one time that something is done.
@@ -39,7 +42,7 @@ func pace(ctx context.Context, mode Mode, n int, gap time.Duration, do func(ctx 
 	var all sync.WaitGroup
 	defer all.Wait()
 	begin := make(chan struct{})
-	if mode == Burst {
+	if mode == Burst || mode == Again {
 		for i := range n {
 			all.Go(func() {
 				<-begin

@@ -50,7 +50,7 @@ func (c *cells) summaries(subjects []Info) []Cell {
 	slices.Sort(atOnce)
 	atOnce = slices.Compact(atOnce)
 	for _, m := range measures() {
-		for _, mode := range []Mode{Sequential, Burst, Staggered} {
+		for _, mode := range []Mode{Sequential, Burst, Again, Staggered} {
 			for _, n := range atOnce {
 				for _, s := range subjects {
 					k := key{m, mode, n, s.Name}

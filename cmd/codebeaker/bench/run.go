@@ -173,9 +173,15 @@ func (r *run) measure(ctx context.Context) error {
 		if s.Floor || r.opts.Plan.Burst == 0 {
 			continue
 		}
-		r.say("%d sandboxes at once: %s", r.opts.Plan.Burst, s.Name)
-		if err := r.cells.lives(ctx, s, Burst, r.opts.Plan.Burst); err != nil {
-			return fmt.Errorf("measure %s: %w", s.Name, err)
+		modes := []Mode{Burst}
+		if s.settle != nil {
+			modes = append(modes, Again)
+		}
+		for _, mode := range modes {
+			r.say("%d sandboxes at once, %s: %s", r.opts.Plan.Burst, mode, s.Name)
+			if err := r.cells.lives(ctx, s, mode, r.opts.Plan.Burst); err != nil {
+				return fmt.Errorf("measure %s: %w", s.Name, err)
+			}
 		}
 	}
 	for _, s := range r.subjects {
