@@ -114,7 +114,7 @@ func (p *Process) release(terminal bool) error {
 	return err
 }
 
-// ServeFiles starts the agent as an SFTP server for the container's files, as
+// ServeFiles starts the agent as a helper for the container's files, as
 // the session's user, on the process's stdin and stdout.
 func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
 	return c.start(ctx, id, []string{"files"}, []string{"GOMAXPROCS=2"}, nil)

@@ -11,86 +11,149 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pkg/sftp"
-
 	"codebeaker/runtime/agent"
 )
 
-// fileCalls makes calls to the helper in a session that are no SFTP. They share
-// SFTP's connection, of which it is the writing end. What comes back is from
+// errConnectionLost is a connection to a helper that ended.
+var errConnectionLost = errors.New("the connection to the session's file helper ended")
+
+// fileClient makes calls to the helper in a session. What comes back is from
 // inside the session, and is checked: no reply may bring more than was asked.
-type fileCalls struct {
+type fileClient struct {
 	packets *agent.Packets
-	closer  io.Closer
+	ended   chan struct{} // closed with pending being nil
+	working sync.WaitGroup
 
 	mu      sync.Mutex
 	lastID  uint32
-	pending map[uint32]*fileCall
-	ended   bool
+	pending map[uint32]*fileCall // nil when the connection has ended
 }
 
 // fileCall is a call that was not answered in full.
 type fileCall struct {
-	reply  agent.FileReply // so far
-	left   int             // entries that may still come
-	bytes  int             // and bytes of their paths
-	prefix int             // bytes that stand before each
-	done   chan error
+	reply   agent.FileReply // so far
+	content []byte          // so far
+	most    int64           // bytes of content that may still come
+	left    int             // entries that may still come
+	bytes   int             // and bytes of their paths
+	prefix  int             // bytes that stand before each
+	done    chan error
 }
 
-func newFileCalls(r io.Reader, w io.WriteCloser) *fileCalls {
-	c := &fileCalls{closer: w, pending: map[uint32]*fileCall{}}
-	c.packets = agent.NewPackets(r, w, agent.ReplyPacket, c.receive)
+// newFileClient returns a client that receives until r ends. Its owner owes
+// wait.
+func newFileClient(r io.Reader, w io.Writer) *fileClient {
+	c := &fileClient{packets: agent.NewPackets(r, w), ended: make(chan struct{}), pending: map[uint32]*fileCall{}}
+	c.working.Go(c.receive)
 	return c
 }
 
-// Write and Close are for SFTP's client, which closes when nothing more can be
-// read.
-func (c *fileCalls) Write(p []byte) (int, error) { return c.packets.Write(p) }
+// wait waits for what works for the client, which ends with its connection.
+func (c *fileClient) wait() { c.working.Wait() }
 
-func (c *fileCalls) Close() error {
-	c.mu.Lock()
-	c.ended = true
-	for id, call := range c.pending {
-		delete(c.pending, id)
-		call.done <- sftp.ErrSSHFxConnectionLost
+// receive takes replies until the connection ends, or is no use any more, and
+// fails the calls that wait.
+func (c *fileClient) receive() {
+	for {
+		id, head, data, err := c.packets.Receive()
+		if err == nil {
+			err = c.take(id, head, data)
+		}
+		if err != nil {
+			break
+		}
 	}
-	c.mu.Unlock()
-	return c.closer.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, call := range c.pending {
+		call.done <- errConnectionLost
+	}
+	c.pending = nil
+	close(c.ended)
 }
 
 // call makes a call and returns its answer, all replies in one. It returns when
 // that is there or the connection ended; the helper is told to give up in time
-// before ctx ends. Errors are *fileCallError, or the connection's.
-func (c *fileCalls) call(ctx context.Context, req agent.FileRequest) (*agent.FileReply, error) {
-	req.Timeout = timeoutOf(ctx)
-	payload, err := json.Marshal(req)
+// before ctx ends. Errors are *fileCallError, or wrap errConnectionLost.
+func (c *fileClient) call(ctx context.Context, req agent.FileRequest) (*agent.FileReply, error) {
+	call, err := c.exchange(ctx, req, nil, 0)
 	if err != nil {
-		return nil, fmt.Errorf("encode file request: %w", err)
+		return nil, err
 	}
-	call := &fileCall{left: req.MaxEntries, bytes: req.MaxBytes, prefix: len(req.Path) + 1, done: make(chan error, 1)}
+	return &call.reply, nil
+}
+
+// write makes a call with content.
+func (c *fileClient) write(ctx context.Context, req agent.FileRequest, content []byte) error {
+	_, err := c.exchange(ctx, req, content, 0)
+	return err
+}
+
+// read makes a call that is answered with content, of which there may be as much
+// as req allows.
+func (c *fileClient) read(ctx context.Context, req agent.FileRequest) ([]byte, error) {
+	most := int64(req.MaxBytes)
+	if req.Length >= 0 {
+		most = min(most, req.Length)
+	}
+	call, err := c.exchange(ctx, req, nil, most)
+	if err != nil {
+		return nil, err
+	}
+	return call.content, nil
+}
+
+func (c *fileClient) exchange(ctx context.Context, req agent.FileRequest, content []byte, most int64) (*fileCall, error) {
+	req.Timeout = timeoutOf(ctx)
+	call := &fileCall{
+		left: req.MaxEntries, bytes: req.MaxBytes, prefix: len(req.Path) + 1, most: most, done: make(chan error, 1),
+	}
 	c.mu.Lock()
-	if c.ended {
+	if c.pending == nil {
 		c.mu.Unlock()
-		return nil, sftp.ErrSSHFxConnectionLost
+		return nil, errConnectionLost
 	}
 	c.lastID++
 	id := c.lastID
 	c.pending[id] = call
 	c.mu.Unlock()
-	if err := c.packets.Send(agent.RequestPacket, id, payload); err != nil {
-		c.mu.Lock()
-		delete(c.pending, id)
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: %w", sftp.ErrSSHFxConnectionLost, err)
+	err, answered := c.send(id, req, content, call.done)
+	if !answered {
+		err = <-call.done
 	}
-	if err := <-call.done; err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if call.reply.Errno != 0 {
 		return nil, &fileCallError{call.reply}
 	}
-	return &call.reply, nil
+	return call, nil
+}
+
+// send sends a request with its content in as many packets as that takes, and
+// stops where the answer comes before the end. It returns the answer then, or
+// where it cannot be hoped for.
+func (c *fileClient) send(id uint32, req agent.FileRequest, content []byte, done <-chan error) (err error, answered bool) {
+	for {
+		n := min(len(content), agent.MaxChunk)
+		req.More = n < len(content)
+		select {
+		case err = <-done:
+			n, req.More, answered = 0, false, true // the helper waits for an end
+		default:
+		}
+		if sendErr := c.packets.Send(id, req, content[:n]); sendErr != nil {
+			c.mu.Lock()
+			delete(c.pending, id)
+			c.mu.Unlock()
+			return fmt.Errorf("%w: %w", errConnectionLost, sendErr), true
+		}
+		if !req.More {
+			return err, answered
+		}
+		content = content[n:]
+		req = agent.FileRequest{Op: req.Op}
+	}
 }
 
 // timeoutOf returns a time that leaves the helper some to clean up, before it
@@ -104,16 +167,16 @@ func timeoutOf(ctx context.Context) time.Duration {
 	return max(left-left/8, 1)
 }
 
-// receive takes a reply. An error is a helper that does not keep to the
-// protocol, with which nothing more is to be done.
-func (c *fileCalls) receive(id uint32, payload []byte) error {
+// take takes a reply. An error is a helper that does not keep to the protocol,
+// with which nothing more is to be done.
+func (c *fileClient) take(id uint32, head, data []byte) error {
 	c.mu.Lock()
 	call := c.pending[id]
 	c.mu.Unlock()
 	if call == nil {
 		return errors.New("file helper answers what was not asked")
 	}
-	more, err := call.add(payload)
+	more, err := call.add(head, data)
 	if err != nil || more {
 		return err
 	}
@@ -127,12 +190,12 @@ func (c *fileCalls) receive(id uint32, payload []byte) error {
 }
 
 // add adds a reply to the answer, and says whether more replies follow.
-func (c *fileCall) add(payload []byte) (more bool, err error) {
+func (c *fileCall) add(head, data []byte) (more bool, err error) {
 	var r agent.FileReply
-	if err := json.Unmarshal(payload, &r); err != nil {
+	if err := json.Unmarshal(head, &r); err != nil {
 		return false, errors.New("file helper answers with what is no reply")
 	}
-	if r.More && len(r.Entries) == 0 {
+	if r.More && len(r.Entries) == 0 && len(data) == 0 {
 		return false, errors.New("file helper announces more and brings nothing")
 	}
 	if c.left -= len(r.Entries); c.left < 0 {
@@ -145,6 +208,17 @@ func (c *fileCall) add(payload []byte) (more bool, err error) {
 		if !isBelow(e.Path) {
 			return false, errors.New("file helper lists what is no path below the directory")
 		}
+	}
+	if int64(len(data)) > c.most {
+		return false, errors.New("file helper reads more than it may")
+	}
+	if len(data) > 0 {
+		if c.content == nil {
+			// In one piece, where the helper says how much it will be.
+			c.content = make([]byte, 0, min(max(r.Size, int64(len(data))), c.most))
+		}
+		c.content = append(c.content, data...)
+		c.most -= int64(len(data))
 	}
 	r.Entries = append(c.reply.Entries, r.Entries...)
 	c.reply = r

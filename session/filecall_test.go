@@ -3,8 +3,6 @@ package session
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,32 +11,28 @@ import (
 	"codebeaker/runtime/agent"
 )
 
-// badHelper answers SFTP's greeting, and the first request after it with what
-// is given.
+// badHelper answers each request with what is given.
 func badHelper(answer func(id uint32, w io.Writer) error) serveFiles {
-	return func(_ context.Context, stdin io.Reader, stdout io.WriteCloser) error {
-		if _, err := io.ReadFull(stdin, make([]byte, 9)); err != nil { // the greeting
-			return err
+	return func(_ context.Context, stdin io.Reader, stdout io.Writer) error {
+		packets := agent.NewPackets(stdin, io.Discard)
+		for {
+			id, _, _, err := packets.Receive()
+			if err == nil {
+				err = answer(id, stdout)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		in := agent.NewPackets(stdin, io.Discard, agent.RequestPacket, func(id uint32, _ []byte) error {
-			return answer(id, stdout)
-		})
-		if _, err := stdout.Write([]byte("\x00\x00\x00\x05\x02\x00\x00\x00\x03")); err != nil {
-			return err
-		}
-		_, err := io.Copy(io.Discard, in)
-		return err
 	}
 }
 
-func encodeReply(id uint32, reply any) []byte {
-	payload, err := json.Marshal(reply)
-	if err != nil {
+func encodeReply(id uint32, reply any, data ...byte) []byte {
+	var b bytes.Buffer
+	if err := agent.NewPackets(nil, &b).Send(id, reply, data); err != nil {
 		panic(err)
 	}
-	b := binary.BigEndian.AppendUint32(nil, uint32(5+len(payload)))
-	b = binary.BigEndian.AppendUint32(append(b, byte(agent.ReplyPacket)), id)
-	return append(b, payload...)
+	return b.Bytes()
 }
 
 // Whatever a helper answers that was not asked, the command fails, the helper
@@ -83,7 +77,7 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 		"no JSON":            func(id uint32, w io.Writer) error { _, err := w.Write(encodeReply(id, 7)); return err },
 		"an end":             func(uint32, io.Writer) error { return io.EOF },
 		"half a packet":      func(id uint32, w io.Writer) error { _, _ = w.Write(encodeReply(id, reply{})[:9]); return io.EOF },
-		"a huge packet":      func(_ uint32, w io.Writer) error { _, err := w.Write([]byte("\x7f\xff\xff\xff\xf1aaaa")); return err },
+		"a huge packet":      func(_ uint32, w io.Writer) error { _, err := w.Write([]byte("\x7f\xff\xff\xffaaaaaaaa")); return err },
 		"more without any":   one(reply{More: true}),
 		"endless entries":    endless("a"),
 		"too many entries":   many(1, 3001, "a"),
@@ -94,6 +88,7 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 		"a path with a dot":  one(entry("a/./b")),
 		"a path with NUL":    one(entry("a\x00b")),
 		"a path of all dots": one(entry("a/..")),
+		"content":            func(id uint32, w io.Writer) error { _, err := w.Write(encodeReply(id, reply{}, 1)); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := helperSession(t, func(o *Options) { o.MaxListEntries = 3000 }, badHelper(answer))
@@ -151,26 +146,63 @@ func TestFileCommandsEndWithTheirTime(t *testing.T) {
 	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 20ms")
 }
 
-// FuzzFileReplies reads what a session may answer to one listing.
+// No helper can have more kept of a file than was asked for.
+func TestContentBeyondWhatWasAskedIsNotTaken(t *testing.T) {
+	piece := make([]byte, 60<<10)
+	for name, tc := range map[string]struct {
+		pieces int
+		reply  agent.FileReply
+		length int64
+		want   int
+	}{
+		"all of it":          {2, agent.FileReply{}, -1, 120 << 10},
+		"a size that lies":   {2, agent.FileReply{Size: 1 << 60}, -1, 120 << 10},
+		"a size below zero":  {2, agent.FileReply{Size: -1}, -1, 120 << 10},
+		"more than it may":   {3, agent.FileReply{}, -1, -1},
+		"more than is asked": {2, agent.FileReply{}, 100 << 10, -1},
+	} {
+		s := helperSession(t, func(o *Options) { o.MaxFileBytes = 120 << 10 }, badHelper(func(id uint32, w io.Writer) error {
+			for i := range tc.pieces {
+				tc.reply.More = i < tc.pieces-1
+				if _, err := w.Write(encodeReply(id, tc.reply, piece...)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		cmd := &ReadFile{Path: "/x", Length: tc.length}
+		if tc.want < 0 {
+			refusedPath(t, s, cmd, "/x", "interrupted: the session's file helper was killed; send the command again")
+		} else if r := files[ReadFileResult](t, s, cmd); len(r.Content) != tc.want || cap(r.Content) > 240<<10 {
+			t.Errorf("%s: %d bytes in %d, want %d", name, len(r.Content), cap(r.Content), tc.want)
+		}
+	}
+}
+
+// FuzzFileReplies reads what a session may answer to one listing, and to one
+// read.
 func FuzzFileReplies(f *testing.F) {
-	const maxEntries, maxBytes = 5, 100
+	const maxEntries, maxBytes, maxContent = 5, 100, 1000
 	good := agent.FileReply{Entries: []agent.FileEntry{{Path: "a/b"}, {Path: "\xff"}}, More: true}
 	f.Add(append(encodeReply(1, good), encodeReply(1, agent.FileReply{Truncated: true})...))
 	f.Add(encodeReply(1, agent.FileReply{Errno: 2, AtTo: true}))
 	f.Add(encodeReply(1, map[string]any{"entries": []any{nil, map[string]any{"p": "a/../b"}}}))
+	f.Add(append(encodeReply(2, agent.FileReply{Size: 1 << 50, More: true}, 1, 2, 3), encodeReply(2, agent.FileReply{}, 4)...))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		c := newFileCalls(bytes.NewReader(in), nopCloser{})
-		call := &fileCall{left: maxEntries, bytes: maxBytes, prefix: 2, done: make(chan error, 1)}
-		c.pending[1] = call
-		_, _ = io.Copy(io.Discard, c.packets)
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
+		listing := &fileCall{left: maxEntries, bytes: maxBytes, prefix: 2, done: make(chan error, 1)}
+		reading := &fileCall{most: maxContent, done: make(chan error, 1)}
+		c := &fileClient{
+			packets: agent.NewPackets(bytes.NewReader(in), io.Discard), ended: make(chan struct{}),
+			pending: map[uint32]*fileCall{1: listing, 2: reading},
 		}
-		if <-call.done != nil {
-			return
+		c.receive()
+		if <-listing.done == nil {
+			if err := checkEntries(listing.reply.Entries, maxEntries, maxBytes); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := checkEntries(call.reply.Entries, maxEntries, maxBytes); err != nil {
-			t.Fatal(err)
+		if err := <-reading.done; len(reading.content) > maxContent || cap(reading.content) > 2*maxContent || len(reading.reply.Entries) > 0 && err == nil {
+			t.Fatalf("%d bytes in %d, entries %v", len(reading.content), cap(reading.content), reading.reply.Entries)
 		}
 	})
 }
@@ -188,10 +220,3 @@ func checkEntries(entries []agent.FileEntry, maxEntries, maxBytes int) error {
 	}
 	return nil
 }
-
-// nopCloser throws away what is written.
-type nopCloser struct{}
-
-func (nopCloser) Write(p []byte) (int, error) { return len(p), nil }
-
-func (nopCloser) Close() error { return nil }

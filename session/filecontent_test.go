@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"codebeaker/runtime/agent"
 )
 
 func TestWriteFileModesAndPermissions(t *testing.T) {
@@ -26,6 +28,63 @@ func TestWriteFileModesAndPermissions(t *testing.T) {
 	holds(t, dir+"/log", "first", 0o644)
 	files[WriteFileResult](t, s, &WriteFile{Path: dir + "/empty"})
 	holds(t, dir+"/empty", "", 0o644)
+}
+
+// Whatever was there before and however many packets it takes, a file holds what
+// was written and nothing else, and reads as that.
+func TestFilesOfAllSizes(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	content := strings.Repeat("0123456789abcde\n", 5*agent.MaxChunk/16)
+	sizes := []int{
+		0, 1, 4095, 4096, 4097, agent.MaxChunk - 1, agent.MaxChunk, agent.MaxChunk + 1,
+		2 * agent.MaxChunk, 2*agent.MaxChunk + 1, 5 * agent.MaxChunk,
+	}
+	for _, before := range sizes {
+		for _, size := range sizes {
+			put(t, dir+"/file", strings.Repeat("x", before), 0o640)
+			files[WriteFileResult](t, s, &WriteFile{Path: dir + "/file", Content: []byte(content[:size])})
+			holds(t, dir+"/file", content[:size], 0o640)
+			if r := files[ReadFileResult](t, s, &ReadFile{Path: dir + "/file", Length: -1}); string(r.Content) != content[:size] {
+				t.Errorf("%d bytes read as %d, or changed", size, len(r.Content))
+			}
+			files[WriteFileResult](t, s, &WriteFile{Path: dir + "/file", Content: []byte(content[:before]), Mode: WriteAppend})
+			holds(t, dir+"/file", content[:size]+content[:before], 0o640)
+		}
+	}
+}
+
+// What of a large file comes after its refusal disturbs nobody.
+func TestLargeFileThatIsRefusedLeavesTheHelperInOrder(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	large := make([]byte, 20*agent.MaxChunk)
+	for range 20 {
+		refusedPath(t, s, &WriteFile{Path: dir, Content: large}, dir, "is a directory")
+		files[WriteFileResult](t, s, &WriteFile{Path: dir + "/file", Content: []byte("x")})
+	}
+	holds(t, dir+"/file", "x", 0o644)
+	if c, ok := s.container.(*filesContainer); !ok || len(c.helpers()) != 1 {
+		t.Error("the helper was replaced")
+	}
+}
+
+func TestLargeFilesAtOnce(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	var work sync.WaitGroup
+	for i := range 12 {
+		work.Go(func() {
+			name, content := fmt.Sprintf("%s/%d", dir, i), bytes.Repeat([]byte{byte(i)}, 7*agent.MaxChunk+i)
+			for range 5 {
+				if _, err := s.executeFile(t.Context(), &WriteFile{Path: name, Content: content}); err != nil {
+					t.Error(err)
+				}
+				r, err := s.executeFile(t.Context(), &ReadFile{Path: name, Length: -1})
+				if got, ok := r.(*ReadFileResult); err != nil || !ok || !bytes.Equal(got.Content, content) {
+					t.Errorf("%s came back as something else, %v", name, err)
+				}
+			}
+		})
+	}
+	work.Wait()
 }
 
 // Appends of several clients come one after another, none into another.

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent"
@@ -50,7 +47,7 @@ func reasonOf(errno syscall.Errno) string {
 		return "name too long"
 	case unix.ELOOP:
 		return "too many levels of symbolic links"
-	case unix.EBUSY, unix.ETXTBSY:
+	case unix.EBUSY, unix.ETXTBSY, unix.EAGAIN: // the last of a lease on the file
 		return "busy"
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM:
 		return "the session has too many open files or too little memory"
@@ -77,8 +74,6 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 	var (
 		known  *PathError
 		answer *fileCallError
-		status *sftp.StatusError
-		local  *fs.PathError
 	)
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, ErrClosed):
@@ -91,16 +86,6 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 		return &PathError{Path: asked.path, Reason: timedOut}
 	case errors.As(err, &answer):
 		return answer.pathError(asked)
-	case errors.Is(err, fs.ErrNotExist):
-		return &PathError{Path: asked.path, Reason: reasonNotFound}
-	case errors.Is(err, fs.ErrPermission):
-		return &PathError{Path: asked.path, Reason: reasonDenied}
-	case errors.As(err, &status):
-		return &PathError{Path: asked.path, Reason: statusReason(status)}
-	case errors.As(err, &local): // from MkdirAll, which makes its own
-		errno := syscall.Errno(0)
-		errors.As(local.Err, &errno)
-		return &PathError{Path: asked.path, Reason: reasonOf(errno)}
 	}
 	return fmt.Errorf("file command in session: %w", err)
 }
@@ -120,19 +105,4 @@ func (e *fileCallError) pathError(asked paths) *PathError {
 		at = asked.to
 	}
 	return &PathError{Path: at, Reason: reason}
-}
-
-// statusReason returns the reason for a failure that SFTP has no code for. Its
-// text ends with that of the error's number, in quotes.
-func statusReason(status *sftp.StatusError) string {
-	text := status.Error()
-	for _, errno := range []syscall.Errno{
-		unix.EROFS, unix.EEXIST, unix.EISDIR, unix.ENOTDIR, unix.ENXIO, unix.ENOSPC, unix.EDQUOT,
-		unix.EFBIG, unix.ENAMETOOLONG, unix.ELOOP, unix.EBUSY, unix.ETXTBSY, unix.EMFILE, unix.ENFILE, unix.ENOMEM,
-	} {
-		if strings.Contains(text, ": "+errno.Error()+`" (`) {
-			return reasonOf(errno)
-		}
-	}
-	return "failed"
 }

@@ -36,7 +36,7 @@ func helperSession(t *testing.T, change func(*Options), serve serveFiles) *sessi
 	return s
 }
 
-type serveFiles func(context.Context, io.Reader, io.WriteCloser) error
+type serveFiles func(context.Context, io.Reader, io.Writer) error
 
 // filesContainer starts file helpers and nothing else.
 type filesContainer struct {

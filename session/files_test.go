@@ -110,7 +110,7 @@ func TestPathErrorsSayWhichPathAndWhy(t *testing.T) {
 }
 
 func TestPathsAreCheckedBeforeTheHelperSeesThem(t *testing.T) {
-	s := helperSession(t, nil, func(context.Context, io.Reader, io.WriteCloser) error {
+	s := helperSession(t, nil, func(context.Context, io.Reader, io.Writer) error {
 		t.Error("the helper was started")
 		return io.EOF
 	})

@@ -4,15 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pkg/sftp"
-
-	"codebeaker/runtime"
-	"codebeaker/runtime/agent"
 )
 
 // fileServer is the helper inside a session that carries out its file
@@ -32,13 +26,6 @@ type fileServer struct {
 	appends sync.Mutex
 }
 
-// fileClient speaks to the helper: SFTP for the content of files, and calls for
-// what SFTP has not.
-type fileClient struct {
-	*sftp.Client
-	calls *fileCalls
-}
-
 // errHelperEnded is a helper that went away during a command.
 var errHelperEnded = errors.New("the session's file helper was killed during the command")
 
@@ -52,17 +39,16 @@ func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration
 	if err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- f(ctx, client) }()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		// The caller's time is over. Killing the helper ends f.
-		err = errors.Join(ctx.Err(), process.Kill(), <-done)
-	case <-s.closing:
-		err = errors.Join(ErrClosed, process.Kill(), <-done)
+	killed := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { killed <- process.Kill() })
+	err = f(ctx, client)
+	if !stop() {
+		err = errors.Join(ctx.Err(), <-killed, err)
 	}
-	if errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, io.ErrUnexpectedEOF) || ctx.Err() != nil {
+	if errors.Is(err, errConnectionLost) && isClosed(s.closing) {
+		err = errors.Join(ErrClosed, err)
+	}
+	if errors.Is(err, errConnectionLost) || ctx.Err() != nil {
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
 		if stopErr := fs.drop(stopCtx, client); stopErr != nil {
@@ -90,36 +76,25 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*fileClient, Process
 		return nil, nil, fmt.Errorf("start file helper: %w", err)
 	}
 	streams := process.Streams()
-	opened := make(chan error, 1)
-	var client *fileClient
-	go func() {
-		var err error
-		client, err = newFileClient(streams)
-		opened <- err
-	}()
-	select {
-	case err = <-opened:
-	case <-ctx.Done():
-		err = errors.Join(ctx.Err(), process.Kill(), <-opened)
-	case <-s.closing:
-		err = errors.Join(ErrClosed, process.Kill(), <-opened)
-	}
-	if err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-		defer cancel()
-		return nil, nil, errors.Join(fmt.Errorf("start file helper: %w", err), process.Kill(), process.Close(stopCtx))
-	}
+	client := newFileClient(streams.Stdout, streams.Stdin)
+	client.working.Go(func() {
+		select {
+		case <-s.closing:
+			_ = process.Kill() // the container's end is that of the helper, too
+		case <-client.ended:
+		}
+	})
 	fs.client, fs.process = client, process
 	return client, process, nil
 }
 
-func newFileClient(streams runtime.Streams) (*fileClient, error) {
-	calls := newFileCalls(streams.Stdout, streams.Stdin)
-	client, err := sftp.NewClientPipe(calls.packets, calls, sftp.MaxPacketUnchecked(agent.MaxPacket))
-	if err != nil {
-		return nil, err
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	return &fileClient{client, calls}, nil
 }
 
 // drop ends the helper that client speaks to, if it is still the one in use.
@@ -148,7 +123,6 @@ func (fs *fileServer) end(ctx context.Context) error {
 	client, process := fs.client, fs.process
 	fs.client, fs.process = nil, nil
 	err := errors.Join(process.Kill(), process.Close(ctx))
-	// After its streams are closed, so that it waits for nothing.
-	_ = client.Close()
+	client.wait() // for nothing, as the streams are closed
 	return err
 }

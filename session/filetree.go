@@ -71,7 +71,7 @@ func (s *session) deleteFile(ctx context.Context, cmd *DeleteFile) (*DeleteFileR
 func (s *session) callFiles(ctx context.Context, asked paths, req agent.FileRequest) (*agent.FileReply, error) {
 	var reply *agent.FileReply
 	err := s.withFiles(ctx, asked, func(ctx context.Context, client *fileClient) (err error) {
-		reply, err = client.calls.call(ctx, req)
+		reply, err = client.call(ctx, req)
 		return err
 	})
 	return reply, err

@@ -18,8 +18,8 @@
 //     program. So with either, no program runs outside its cgroup, and neither
 //     does a child of it.
 //   - files serves the session's files on standard input and output, as the
-//     session's user: their content over SFTP, and between its packets requests
-//     for what SFTP has not, such as a bounded listing (FileRequest).
+//     session's user, in packets that carry a FileRequest or a FileReply and a
+//     piece of a file (Packets).
 //
 // The agent trusts its arguments, its standard input and its socket, which come
 // from the host, and nothing else. No program inherits the socket.

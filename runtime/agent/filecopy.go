@@ -2,7 +2,7 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -99,7 +99,12 @@ func mayReplace(to string, overwrite bool) error {
 // making that where it is missing.
 func createBeside(to string) (*os.File, error) {
 	dir, _ := path.Split(to)
-	name := dir + ".codebeaker-" + rand.Text()
+	// Not crypto/rand, which would be a tenth of the binary.
+	random := make([]byte, 16)
+	if _, err := unix.Getrandom(random, 0); err != nil {
+		return nil, err
+	}
+	name := dir + ".codebeaker-" + hex.EncodeToString(random)
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	file, err := os.OpenFile(name, flags, 0o600)
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -128,11 +128,11 @@ func TestReplyFitsIntoAPacketWhateverTheNames(t *testing.T) {
 	}
 	req := FileRequest{Op: ListDirectory, Path: dir, MaxEntries: 1000, MaxBytes: 1 << 20, Timeout: time.Minute}
 	var sent writes
-	conn := NewPackets(nil, &sent, RequestPacket, nil)
+	conn := NewPackets(nil, &sent)
 	entries := 0
 	for _, r := range req.do(t.Context()) {
 		entries += len(r.Entries)
-		if err := conn.sendReply(1, r); err != nil {
+		if err := conn.Send(1, r, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,25 +3,21 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/sys/unix"
 )
 
-// MaxPacket is the most data of a file in one SFTP packet, in bytes. Client
-// and server must agree: where the client asks for more than the server sends
-// at once, its concurrent reads come back short without an error.
-const MaxPacket = 128 << 10
-
-// maxFileOps is how many requests of ours are carried out at one time.
+// maxFileOps is how many requests are carried out at one time, of those that
+// may take long.
 const maxFileOps = 4
 
 // Files serves files on stdin and stdout until stdin ends, and returns the exit
 // code of the process.
-func Files(ctx context.Context, stdin io.Reader, stdout io.WriteCloser, stderr io.Writer) int {
+func Files(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A second line of defence behind the binary's mode: programs run by the
 	// same user must not reach into this process.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -35,53 +31,77 @@ func Files(ctx context.Context, stdin io.Reader, stdout io.WriteCloser, stderr i
 	return 0
 }
 
-// ServeFiles serves files over SFTP on stdin and stdout, and FileRequests
-// between, until stdin or ctx ends.
-func ServeFiles(ctx context.Context, stdin io.Reader, stdout io.WriteCloser) error {
+// fileServer carries out FileRequests.
+//
+// What is short is done by the goroutine that reads: writing what a packet
+// brings, and reading what fits into one. So a small file costs a packet each
+// way and wakes nobody, and the pieces of a large one need not wait in memory.
+type fileServer struct {
+	packets *Packets
+	// writes are the files of which more is to come, by the id of their request.
+	writes map[uint32]*fileWrite
+	buf    []byte
+	work   sync.WaitGroup
+	free   chan struct{} // a place for each request that may take long
+}
+
+// ServeFiles answers FileRequests until stdin or ctx ends.
+func ServeFiles(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	var work sync.WaitGroup
-	defer work.Wait()
+	s := &fileServer{
+		packets: NewPackets(stdin, stdout), writes: map[uint32]*fileWrite{}, free: make(chan struct{}, maxFileOps),
+	}
+	defer s.work.Wait()
 	defer cancel()
-	free := make(chan struct{}, maxFileOps)
-	var conn *Packets
-	conn = NewPackets(stdin, stdout, RequestPacket, func(id uint32, payload []byte) error {
-		var req FileRequest
-		if err := json.Unmarshal(payload, &req); err != nil {
-			return fmt.Errorf("read file request: %w", err)
+	defer s.abandon()
+	for {
+		id, head, data, err := s.packets.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		work.Go(func() {
-			select {
-			case free <- struct{}{}:
-				defer func() { <-free }()
-			case <-ctx.Done():
-				return
-			}
+		if err == nil {
+			err = s.handle(ctx, id, head, data)
+		}
+		if err != nil {
+			return fmt.Errorf("serve files: %w", err)
+		}
+	}
+}
+
+// handle carries out a request, or sees to it that it is. The error is the
+// connection's.
+func (s *fileServer) handle(ctx context.Context, id uint32, head, data []byte) error {
+	req := &FileRequest{}
+	if err := json.Unmarshal(head, req); err != nil {
+		return fmt.Errorf("read file request: %w", err)
+	}
+	switch req.Op {
+	case WriteFile:
+		return s.write(id, req, data)
+	case ReadFile:
+		return s.read(ctx, id, req)
+	default:
+		s.later(ctx, func() error {
 			for _, reply := range req.do(ctx) {
-				// Where the host is gone, the connection says so.
-				_ = conn.sendReply(id, reply)
+				if err := s.packets.Send(id, reply, nil); err != nil {
+					return err
+				}
 			}
+			return nil
 		})
 		return nil
+	}
+}
+
+// later does something once there is a place for it. Where it fails the host is
+// gone, which the connection says as well.
+func (s *fileServer) later(ctx context.Context, do func() error) {
+	s.work.Go(func() {
+		select {
+		case s.free <- struct{}{}:
+			defer func() { <-s.free }()
+			_ = do()
+		case <-ctx.Done():
+		}
 	})
-	server, err := sftp.NewServer(serverConn{conn, stdout}, sftp.WithMaxTxPacket(MaxPacket))
-	if err != nil {
-		return fmt.Errorf("serve files: %w", err)
-	}
-	if err := server.Serve(); err != nil {
-		return fmt.Errorf("serve files: %w", err)
-	}
-	return nil
-}
-
-func (p *Packets) sendReply(id uint32, reply FileReply) error {
-	payload, err := json.Marshal(reply)
-	if err != nil {
-		return err
-	}
-	return p.Send(ReplyPacket, id, payload)
-}
-
-type serverConn struct {
-	*Packets
-	io.Closer
 }

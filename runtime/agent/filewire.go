@@ -9,6 +9,10 @@ import (
 type FileOp string
 
 const (
+	// WriteFile writes what comes with the request to the regular file Path.
+	WriteFile FileOp = "write"
+	// ReadFile reads the regular file Path.
+	ReadFile FileOp = "read"
 	// MakeDirectory makes the directory Path.
 	MakeDirectory FileOp = "mkdir"
 	// CopyFile copies the regular file Path to To.
@@ -21,13 +25,25 @@ const (
 	ListDirectory FileOp = "list"
 )
 
-// FileRequest is an operation on files that SFTP has not, or not in one message.
-// It travels as JSON in a packet of its own between those of SFTP.
+// FileRequest is an operation on files. It is the head of a packet.
 type FileRequest struct {
 	Op FileOp `json:"op"`
 	// Path and To are absolute.
 	Path string `json:"path"`
 	To   string `json:"to,omitempty"`
+	// Append has WriteFile add to the end of the file, not replace it.
+	Append bool `json:"append,omitempty"`
+	// Size is how many bytes WriteFile is given altogether.
+	Size int64 `json:"size,omitempty"`
+	// Permissions are what WriteFile gives the file; nil for what it has, or
+	// 0644.
+	Permissions *uint32 `json:"permissions,omitempty"`
+	// More says that another request of the same id with more data follows.
+	More bool `json:"more,omitempty"`
+	// Offset and Length are the range that ReadFile reads; a negative length is
+	// up to the end. Where it has more than MaxBytes, that is an error.
+	Offset int64 `json:"offset,omitempty"`
+	Length int64 `json:"length,omitempty"`
 	// Overwrite lets CopyFile and MoveFile replace what is at To.
 	Overwrite bool `json:"overwrite,omitempty"`
 	// Recursive makes parents, removes what is in a directory, or lists it.
@@ -38,8 +54,8 @@ type FileRequest struct {
 	Pattern string `json:"pattern,omitempty"`
 	Hidden  bool   `json:"hidden,omitempty"`
 	Depth   int    `json:"depth,omitempty"`
-	// MaxEntries and MaxBytes bound a listing. Its bytes are those of the
-	// entries' paths with the directory's before them.
+	// MaxEntries and MaxBytes bound a listing, of which the bytes are those of
+	// the entries' paths with the directory's before them.
 	MaxEntries int `json:"maxEntries,omitempty"`
 	MaxBytes   int `json:"maxBytes,omitempty"`
 	// Timeout is when to give up, leaving nothing half-done behind.
@@ -55,13 +71,15 @@ type FileReply struct {
 	// Copied says that a file was copied to another file system but could not
 	// be removed where it was.
 	Copied bool `json:"copied,omitempty"`
+	// Size is how many bytes ReadFile expects to read altogether.
+	Size int64 `json:"size,omitempty"`
 	// Bytes is how many were copied.
 	Bytes int64 `json:"bytes,omitempty"`
 	// Entries are those of a listing.
 	Entries []FileEntry `json:"entries,omitempty"`
 	// Truncated says that there were more than MaxEntries or MaxBytes allow.
 	Truncated bool `json:"truncated,omitempty"`
-	// More says that another reply with more entries follows.
+	// More says that another reply with more entries or data follows.
 	More bool `json:"more,omitempty"`
 }
 

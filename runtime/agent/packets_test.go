@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,86 +11,71 @@ import (
 	"testing/iotest"
 )
 
-// packet returns a packet of any type.
-func packet(kind byte, body string) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(1+len(body)))
-	return append(append(b, kind), body...)
+// encode returns a packet.
+func encode(tb testing.TB, id uint32, head any, data string) string {
+	tb.Helper()
+	var b bytes.Buffer
+	if err := NewPackets(nil, &b).Send(id, head, []byte(data)); err != nil {
+		tb.Fatal(err)
+	}
+	return b.String()
 }
 
-func TestPacketsAreSortedByType(t *testing.T) {
-	var in, sftp bytes.Buffer
-	add := func(kind byte, body string) {
-		p := packet(kind, body)
-		in.Write(p)
-		if PacketType(kind) != ReplyPacket {
-			sftp.Write(p)
+func TestPacketsComeAsTheyWereSent(t *testing.T) {
+	large := strings.Repeat("x", MaxChunk)
+	in := encode(t, 1, "head", "data") + encode(t, 1<<32-1, "", "") + encode(t, 7, 7, large) + encode(t, 8, true, "\x00")
+	for name, reader := range map[string]io.Reader{"whole": strings.NewReader(in), "in bytes": iotest.OneByteReader(strings.NewReader(in))} {
+		p := NewPackets(reader, nil)
+		for _, want := range []struct {
+			id         uint32
+			head, data string
+		}{{1, `"head"`, "data"}, {1<<32 - 1, `""`, ""}, {7, "7", large}, {8, "true", "\x00"}} {
+			if id, head, data, err := p.Receive(); id != want.id || string(head) != want.head || string(data) != want.data || err != nil {
+				t.Errorf("%s: received %d %.20q %.20q, %v; want %.50v", name, id, head, data, err, want)
+			}
 		}
-	}
-	add(2, "version")
-	add(byte(ReplyPacket), "\x00\x00\x00\x07first")
-	add(103, strings.Repeat("data", 50_000))
-	add(byte(ReplyPacket), "\x00\x00\x01\x00")
-	add(byte(RequestPacket), "not ours to take")
-	for name, reader := range map[string]io.Reader{"whole": &in, "in bytes": iotest.OneByteReader(bytes.NewReader(in.Bytes()))} {
-		var ours []string
-		p := NewPackets(reader, io.Discard, ReplyPacket, func(id uint32, payload []byte) error {
-			ours = append(ours, fmt.Sprint(id, " ", string(payload)))
-			return nil
-		})
-		got, err := io.ReadAll(p)
-		if err != nil || !bytes.Equal(got, sftp.Bytes()) {
-			t.Errorf("%s: SFTP reads %d bytes, %v; want %d", name, len(got), err, sftp.Len())
-		}
-		if want := "[7 first 256 ]"; fmt.Sprint(ours) != want {
-			t.Errorf("%s: received %v, want %s", name, ours, want)
+		if _, _, _, err := p.Receive(); !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: the end is %v", name, err)
 		}
 	}
 }
 
 func TestBrokenPacketsEndTheConnection(t *testing.T) {
+	whole := encode(t, 1, "head", "data")
 	for name, in := range map[string]string{
-		"too long":   "\xff\xff\xff\xff\x02",
-		"empty":      "\x00\x00\x00\x00\x02",
-		"without id": string(packet(byte(ReplyPacket), "abc")),
-		"cut":        string(packet(byte(ReplyPacket), "\x00\x00\x00\x01abc")[:9]),
-		"cut header": "\x00\x00",
+		"too long":              "\xff\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x00",
+		"too short":             "\x00\x00\x00\x07\x00\x00\x00\x01\x00\x00\x00\x00",
+		"more data than packet": "\x00\x00\x00\x09\x00\x00\x00\x01\x00\x00\x00\x021",
+		"too much data":         "\x00\x03\x00\x00\x00\x00\x00\x01\x00\x02\x00\x01" + strings.Repeat("x", 3<<16),
+		"cut":                   whole[:len(whole)-1],
+		"cut after its start":   whole[:12],
+		"cut at its start":      whole[:3],
 	} {
-		p := NewPackets(strings.NewReader(in), io.Discard, ReplyPacket, func(uint32, []byte) error {
-			t.Errorf("%s: was received", name)
-			return nil
-		})
-		if b, err := io.ReadAll(p); err == nil || len(b) > 0 {
-			t.Errorf("%s: read %q, %v", name, b, err)
+		if id, head, data, err := NewPackets(strings.NewReader(in), nil).Receive(); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: received %d %.20q %.20q, %v", name, id, head, data, err)
 		}
 	}
-	refuse := errors.New("refuse")
-	in := packet(byte(ReplyPacket), "\x00\x00\x00\x01")
-	p := NewPackets(bytes.NewReader(in), io.Discard, ReplyPacket, func(uint32, []byte) error { return refuse })
-	if _, err := io.ReadAll(p); !errors.Is(err, refuse) {
-		t.Errorf("a refused packet gives %v", err)
+	for name, send := range map[string]func(*Packets) error{
+		"data": func(p *Packets) error { return p.Send(1, "", make([]byte, MaxChunk+1)) },
+		"head": func(p *Packets) error { return p.Send(1, strings.Repeat("x", 256<<10), nil) },
+	} {
+		var out bytes.Buffer
+		if err := send(NewPackets(nil, &out)); err == nil || out.Len() > 0 {
+			t.Errorf("too much %s: %v, and %d bytes were sent", name, err, out.Len())
+		}
 	}
 }
 
-// Whoever writes, a packet goes out in one piece.
+// Whoever sends, a packet goes out in one piece.
 func TestPacketsAreNotMixedOnTheWayOut(t *testing.T) {
 	r, w := io.Pipe()
-	p := NewPackets(nil, w, ReplyPacket, nil)
-	const rounds = 200
+	p := NewPackets(nil, w)
+	const senders, rounds = 3, 200
 	var work sync.WaitGroup
-	work.Go(func() {
-		for i := range rounds {
-			whole := packet(6, strings.Repeat("s", i*100))
-			for _, piece := range [][]byte{whole[:2], whole[2:5], whole[5:]} { // as pkg/sftp never would
-				if _, err := p.Write(piece); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
-	for range 2 {
+	for range senders {
 		work.Go(func() {
 			for i := range rounds {
-				if err := p.Send(RequestPacket, uint32(i), []byte(strings.Repeat("r", i*50))); err != nil {
+				if err := p.Send(uint32(i), i, []byte(strings.Repeat("r", i*50))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -101,48 +85,35 @@ func TestPacketsAreNotMixedOnTheWayOut(t *testing.T) {
 		work.Wait()
 		w.Close()
 	}()
-	var ours int
-	in := NewPackets(r, nil, RequestPacket, func(id uint32, payload []byte) error {
-		ours++
-		if string(payload) != strings.Repeat("r", int(id)*50) {
-			return fmt.Errorf("packet %d holds %.20q", id, payload)
+	in := NewPackets(r, nil)
+	for range senders * rounds {
+		id, head, data, err := in.Receive()
+		if err != nil || string(head) != fmt.Sprint(id) || string(data) != strings.Repeat("r", int(id)*50) {
+			t.Fatalf("packet %d holds %.20q %.20q, %v", id, head, data, err)
 		}
-		return nil
-	})
-	sftp, err := io.ReadAll(in)
-	if err != nil || ours != 2*rounds {
-		t.Fatalf("%d packets of ours, %v", ours, err)
 	}
-	for i := range rounds {
-		want := packet(6, strings.Repeat("s", i*100))
-		if !bytes.HasPrefix(sftp, want) {
-			t.Fatalf("packet %d of SFTP was changed", i)
-		}
-		sftp = sftp[len(want):]
+	if _, _, _, err := in.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("after all there is %v", err)
 	}
 }
 
-// FuzzPackets reads what a session may send. What is passed on and what is
-// received together are what came, up to where it is broken.
+// FuzzPackets reads what a session may send. What is received is what came, up to
+// where it is broken, and within its bounds.
 func FuzzPackets(f *testing.F) {
-	f.Add(append(packet(2, "version"), packet(byte(ReplyPacket), "\x00\x00\x00\x07first")...))
-	f.Add([]byte("\xff\xff\xff\xff\x02"))
+	f.Add([]byte(encode(f, 1, "head", "data") + encode(f, 2, 3, "")))
+	f.Add([]byte("\xff\xff\xff\xff\x02\x00\x00\x00\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		var again []byte
-		p := NewPackets(bytes.NewReader(in), io.Discard, ReplyPacket, func(id uint32, payload []byte) error {
-			again = append(again, packet(byte(ReplyPacket), string(binary.BigEndian.AppendUint32(nil, id))+string(payload))...)
-			return nil
-		})
-		buf := make([]byte, 7)
+		p, at := NewPackets(bytes.NewReader(in), nil), 0
 		for {
-			n, err := p.Read(buf)
-			again = append(again, buf[:n]...)
+			_, head, data, err := p.Receive()
 			if err != nil {
-				break
+				return
 			}
-		}
-		if !bytes.HasPrefix(in, again) {
-			t.Fatalf("of %x, %x was read", in, again)
+			at += prefixBytes
+			if len(data) > MaxChunk || len(data)+len(head) > maxRestBytes || !bytes.HasPrefix(in[at:], append(bytes.Clone(data), head...)) {
+				t.Fatalf("of %x, %x and %x were read at %d", in, data, head, at)
+			}
+			at += len(data) + len(head)
 		}
 	})
 }

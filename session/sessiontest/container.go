@@ -8,7 +8,6 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
-	"github.com/pkg/sftp"
 
 	"codebeaker/runtime"
 	"codebeaker/runtime/cgroup"
@@ -19,7 +18,7 @@ import (
 type Container struct {
 	host  *Host
 	opts  runtime.ContainerOptions
-	files sftp.Handlers
+	files *files
 	once  sync.Once
 	ended chan struct{} // closed by Kill
 
@@ -28,8 +27,6 @@ type Container struct {
 	running  []*Process
 	oomKills uint64
 }
-
-func newFiles() sftp.Handlers { return sftp.InMemHandler() }
 
 // Options returns what the container was made with and claimed for.
 func (c *Container) Options() runtime.ContainerOptions {
@@ -116,15 +113,7 @@ func (c *Container) start(opts runtime.ExecOptions, program Program) (*Process, 
 // ServeFiles implements session.Container, with files in memory.
 func (c *Container) ServeFiles(context.Context, string) (session.Process, error) {
 	return c.start(runtime.ExecOptions{}, func(p *Process) runtime.ExitStatus {
-		server := sftp.NewRequestServer(struct {
-			io.Reader
-			io.WriteCloser
-		}{p.Stdin, p.Stdout}, c.files)
-		go func() {
-			<-p.Killed()
-			_ = server.Close() // ends Serve, whatever it says
-		}()
-		_ = server.Serve() // until its input ends
+		_ = c.files.serve(p.Stdin, p.Stdout) // until its input ends
 		return runtime.ExitStatus{}
 	})
 }

@@ -170,7 +170,7 @@ func (h *Host) Resolve(_ context.Context, language string) (images.Image, error)
 // Create implements session.Containers.
 func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (session.Container, error) {
 	h.mu.Lock()
-	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: newFiles()}
+	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: &files{content: map[string][]byte{}}}
 	h.containers[opts.ID] = c // a failed create leaves something too
 	err, held, takes := h.createErr, h.creating, h.createTime
 	h.mu.Unlock()

@@ -1,0 +1,76 @@
+package sessiontest
+
+import (
+	"encoding/json"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/agent"
+)
+
+// files are a Container's, in memory: content by path, without directories.
+type files struct {
+	mu      sync.Mutex
+	content map[string][]byte
+}
+
+// serve is a helper that writes, reads and removes files, and that can do
+// nothing else.
+func (f *files) serve(stdin io.Reader, stdout io.Writer) error {
+	packets := agent.NewPackets(stdin, stdout)
+	writing := map[uint32]string{} // paths, by request
+	for {
+		id, head, data, err := packets.Receive()
+		if err != nil {
+			return err
+		}
+		var req agent.FileRequest
+		if err := json.Unmarshal(head, &req); err != nil {
+			return err
+		}
+		if path, ok := writing[id]; ok {
+			req.Path, req.Append = path, true
+		}
+		writing[id] = req.Path
+		if req.More {
+			f.do(&req, data)
+			continue
+		}
+		delete(writing, id)
+		reply, content := f.do(&req, data)
+		for {
+			n := min(len(content), agent.MaxChunk)
+			reply.More = n < len(content)
+			if err := packets.Send(id, reply, content[:n]); err != nil {
+				return err
+			}
+			if !reply.More {
+				break
+			}
+			content = content[n:]
+		}
+	}
+}
+
+func (f *files) do(req *agent.FileRequest, data []byte) (agent.FileReply, []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	content, ok := f.content[req.Path]
+	switch {
+	case req.Op == agent.WriteFile && req.Append:
+		f.content[req.Path] = append(content, data...)
+	case req.Op == agent.WriteFile:
+		f.content[req.Path] = append([]byte(nil), data...)
+	case !ok:
+		return agent.FileReply{Errno: unix.ENOENT}, nil
+	case req.Op == agent.ReadFile:
+		return agent.FileReply{Size: int64(len(content))}, content
+	case req.Op == agent.RemoveFile:
+		delete(f.content, req.Path)
+	default:
+		return agent.FileReply{Errno: unix.ENOSYS}, nil
+	}
+	return agent.FileReply{}, nil
+}
