@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -132,7 +133,7 @@ func (c *conn) read() {
 		}
 		var text []byte
 		if err == nil {
-			text, err = io.ReadAll(io.LimitReader(r, limit+1))
+			text, err = c.srv.readMessage(r, limit+1)
 		}
 		switch {
 		case err != nil:
@@ -146,6 +147,20 @@ func (c *conn) read() {
 			c.take(text)
 		}
 	}
+}
+
+// readMessage reads up to limit bytes. The buffer in which a message grows is
+// used again, as it would have to be made and cleared many times over for a large
+// one.
+func (s *Server) readMessage(r io.Reader, limit int64) ([]byte, error) {
+	buf, ok := s.buffers.Get().(*bytes.Buffer)
+	if !ok {
+		buf = &bytes.Buffer{}
+	}
+	defer s.buffers.Put(buf)
+	buf.Reset()
+	_, err := buf.ReadFrom(io.LimitReader(r, limit))
+	return append([]byte(nil), buf.Bytes()...), err
 }
 
 // waitForRoom returns when another message can be taken, or with true when

@@ -51,6 +51,23 @@ func FuzzDecodeMessage(f *testing.F) {
 	})
 }
 
+// FuzzIsJSON compares with encoding/json, whatever counts as long.
+func FuzzIsJSON(f *testing.F) {
+	for _, text := range []string{
+		`{"a":"b\"c\\","d":[1,"\u00e9\ud83d\ude00",null]}`, `"0123456789abcdef\u12g4"`, "\"0123456789abcdef\n\"", `"`, `"\`, `"\"`, `"a" "b"`, `["a"`, "",
+		"\"\xff01234567\"", `"01234567\/\b\f\n\r\t\a"`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, long := range []int{0, 2, 8, 256} {
+			if got, want := isJSON(text, long), json.Valid(text); got != want {
+				t.Fatalf("%q with %d: %v, want %v", text, long, got, want)
+			}
+		}
+	})
+}
+
 func checkEntry(t *testing.T, element json.RawMessage, e entry) {
 	t.Helper()
 	if e.err != nil && (e.id == nil || e.err.Code != codeParse && e.err.Code != codeInvalidRequest) {

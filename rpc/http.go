@@ -51,7 +51,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 
 	// Not the buffers of the HTTP server: they would read past the link.
 	upgrader := websocket.Upgrader{
-		ReadBufferSize:  4 << 10,
+		ReadBufferSize:  16 << 10, // clients cut messages into many small frames
 		WriteBufferSize: 4 << 10,
 		CheckOrigin:     func(*http.Request) bool { return true }, // done above
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
