@@ -179,13 +179,13 @@ func TestReadFileResultSaysItsEncoding(t *testing.T) {
 		encoding string
 		want     readFileResult
 	}{
-		{"é", "", readFileResult{"p", "é", 2, "utf-8"}},
-		{"é", "base64", readFileResult{"p", "w6k=", 2, "base64"}},
-		{"\xc3", "utf-8", readFileResult{"p", "ww==", 1, "base64"}},
-		{"", "", readFileResult{"p", "", 0, "utf-8"}},
+		{"é", "", readFileResult{"p", longText{[]byte("é"), false}, 2, "utf-8"}},
+		{"é", "base64", readFileResult{"p", longText{[]byte("é"), true}, 2, "base64"}},
+		{"\xc3", "utf-8", readFileResult{"p", longText{[]byte("\xc3"), true}, 1, "base64"}},
+		{"", "", readFileResult{"p", longText{[]byte{}, false}, 0, "utf-8"}},
 	} {
 		got := newReadFileResult(&readFileParams{Encoding: test.encoding}, &session.ReadFileResult{Path: "p", Content: []byte(test.content)})
-		if got != test.want {
+		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%q: got %+v, want %+v", test.content, got, test.want)
 		}
 	}

@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"encoding/base64"
 	"fmt"
 	"unicode/utf8"
 
@@ -49,10 +48,10 @@ type readFileParams struct {
 }
 
 type readFileResult struct {
-	Path     string `json:"path" doc:"The file."`
-	Content  string `json:"content" doc:"What was read."`
-	Bytes    int    `json:"bytes" doc:"How many bytes were read."`
-	Encoding string `json:"encoding" doc:"utf-8, or base64 where the content is no text or was asked for so."`
+	Path     string   `json:"path" doc:"The file."`
+	Content  longText `json:"content" doc:"What was read."`
+	Bytes    int      `json:"bytes" doc:"How many bytes were read."`
+	Encoding string   `json:"encoding" doc:"utf-8, or base64 where the content is no text or was asked for so."`
 }
 
 func newReadFile(p *readFileParams) (command, error) {
@@ -65,12 +64,9 @@ func newReadFile(p *readFileParams) (command, error) {
 
 // newReadFileResult sends as base64 what is no text, and what was asked for so.
 func newReadFileResult(p *readFileParams, r *session.ReadFileResult) readFileResult {
-	result := readFileResult{Path: r.Path, Bytes: len(r.Content), Encoding: "utf-8"}
+	result := readFileResult{Path: r.Path, Content: longText{content: r.Content}, Bytes: len(r.Content), Encoding: "utf-8"}
 	if p.Encoding == "base64" || !utf8.Valid(r.Content) {
-		result.Encoding = "base64"
-		result.Content = base64.StdEncoding.EncodeToString(r.Content)
-	} else {
-		result.Content = string(r.Content)
+		result.Encoding, result.Content.base64 = "base64", true
 	}
 	return result
 }

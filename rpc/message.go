@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // message is what a client sent in one frame.
@@ -167,11 +168,14 @@ func encodeError(id json.RawMessage, e *wireError) []byte {
 // encodeResponse writes the envelope by hand: encoding/json would validate and
 // copy the id and a large result once more.
 func encodeResponse(id json.RawMessage, member string, value any) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(`{"jsonrpc":"2.0","id":`)
-	b.Write(id)
-	b.WriteString(`,"` + member + `":`)
-	enc := json.NewEncoder(&b)
+	head := slices.Concat([]byte(`{"jsonrpc":"2.0","id":`), id, []byte(`,"`+member+`":`))
+	if long, ok := value.(appender); ok {
+		if text, ok := long.appendJSON(head); ok {
+			return append(text, '}'), nil
+		}
+	}
+	b := bytes.NewBuffer(head)
+	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false) // nobody puts a response into HTML unread
 	if err := enc.Encode(value); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", member, err)

@@ -52,6 +52,8 @@ func (s *schemas) of(t reflect.Type) *schema {
 		return &schema{Type: "string", Enum: texts}
 	}
 	switch t {
+	case reflect.TypeFor[longText]():
+		return &schema{Type: "string"}
 	case reflect.TypeFor[wireTime]():
 		return &schema{Type: "string", Format: "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
