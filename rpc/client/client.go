@@ -13,11 +13,13 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -73,13 +75,6 @@ type call struct {
 	stream *Stream       // nil for a plain call
 }
 
-type request struct {
-	Version string          `json:"jsonrpc"`
-	ID      int64           `json:"id"`
-	Method  string          `json:"method"`
-	Params  json.RawMessage `json:"params"`
-}
-
 type response struct {
 	Result json.RawMessage `json:"result"`
 	Error  *Error          `json:"error"`
@@ -99,6 +94,7 @@ func Dial(ctx context.Context, url string) (*Client, error) {
 	stop := func() bool { return true }
 	dialer := websocket.Dialer{
 		HandshakeTimeout: 45 * time.Second,
+		WriteBufferSize:  64 << 10, // which is a frame
 		NetDialContext: func(dialCtx context.Context, network, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(dialCtx, network, address)
 			if err != nil {
@@ -164,8 +160,10 @@ func (c *Client) send(method string, params any, stream *Stream) (int64, *call, 
 		stream.id, stream.call = id, pending
 	}
 	c.mu.Unlock()
+	text := fmt.Appendf(make([]byte, 0, len(raw)+128), `{"jsonrpc":"2.0","id":%d,"method":%q,"params":`, id, method)
+	text = append(append(text, raw...), '}')
 	c.writing.Lock()
-	err = c.conn.WriteJSON(request{Version: "2.0", ID: id, Method: method, Params: raw})
+	err = c.conn.WriteMessage(websocket.TextMessage, text)
 	c.writing.Unlock()
 	if err != nil {
 		c.forget(id)
@@ -237,6 +235,10 @@ func (c *Client) readOne() error {
 	if err != nil {
 		return err
 	}
+	if id, result, ok := cutResult(text); ok {
+		c.answered(id, response{Result: result})
+		return nil
+	}
 	var m message
 	if err := json.Unmarshal(text, &m); err != nil {
 		return fmt.Errorf("decode message: %w", err)
@@ -248,6 +250,23 @@ func (c *Client) readOne() error {
 		c.answered(*m.ID, m.response)
 	}
 	return nil
+}
+
+// cutResult takes a response with a result apart, as the server writes it, and
+// says whether it is one. encoding/json would go through a long result twice
+// for that, which whoever waits for it decodes.
+func cutResult(text []byte) (id int64, result []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(text, []byte(`{"jsonrpc":"2.0","id":`))
+	if !ok {
+		return 0, nil, false
+	}
+	number, rest, ok := bytes.Cut(rest, []byte(`,"result":`))
+	const digits = 19 // at most
+	if !ok || len(number) > digits || !bytes.HasSuffix(rest, []byte("}")) {
+		return 0, nil, false
+	}
+	id, err := strconv.ParseInt(string(number), 10, 64)
+	return id, rest[:len(rest)-1], err == nil
 }
 
 func (c *Client) answered(id int64, r response) {
