@@ -206,7 +206,7 @@ func (c *conn) readFailed(err error) {
 func (c *conn) take(text []byte) {
 	received := time.Now()
 	msg := decodeMessage(text, c.srv.opts.MaxBatch)
-	f := &frame{batch: msg.batch, size: int64(len(text)), responses: make([][]byte, len(msg.entries))}
+	f := &frame{batch: msg.batch, size: int64(len(text) + callBytes*len(msg.entries)), responses: make([][]byte, len(msg.entries))}
 	var calls []*call
 	for i, e := range msg.entries {
 		call := &call{request: e.request, frame: f, index: i, received: received}

@@ -23,8 +23,8 @@
 // the session after that of its followers.
 //
 // Bounds: the reader stops, and TCP makes the client wait, while a connection
-// has Options.MaxPendingRequests without a written reply or
-// Options.MaxPendingBytes of requests that are not carried out. Calls that were
+// has Options.MaxPendingRequests without a written reply that wait for no other,
+// or Options.MaxPendingBytes of requests that are not carried out. Calls that were
 // taken wait to be started while Options.MaxQueuedBytes of replies wait for the
 // client to read. No request fails for that. A client that reads nothing for
 // Options.WriteTimeout while a reply is being written is dropped. Notifications

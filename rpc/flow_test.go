@@ -215,9 +215,32 @@ func TestReaderWaitsForPendingRequests(t *testing.T) {
 	}
 }
 
+// However many calls wait behind one, another that waits for none is carried out.
+func TestCallsThatWaitKeepTheReaderFromNothing(t *testing.T) {
+	g := newGate()
+	s := startServer(t, Options{Sessions: &fakeSessions{execute: g.execute}, MaxPendingRequests: 4})
+	c := s.dial(t)
+	const behind = 1000
+	for i := range behind {
+		c.send(shell(fmt.Sprint("a", i), "A", fmt.Sprint("p", i)))
+	}
+	c.send(shell("b", "B", "b"))
+	g.wantStarted(t, "p0", "b")
+	g.release("b")
+	c.wantID("b")
+	for i := range behind {
+		g.release(fmt.Sprint("p", i))
+		c.wantID(fmt.Sprint("a", i))
+	}
+	eventually(t, "nothing is counted any more", func() (idle bool) {
+		s.states(func(st *state) { idle = st.requests == 0 && st.waiting == 0 && st.bytes == 0 })
+		return idle
+	})
+}
+
 func TestReaderWaitsForPendingBytes(t *testing.T) {
 	g := newGate()
-	s := startServer(t, Options{Sessions: &fakeSessions{execute: g.execute}, MaxPendingBytes: 3000})
+	s := startServer(t, Options{Sessions: &fakeSessions{execute: g.execute}, MaxPendingBytes: 3000 + 3*callBytes})
 	c := s.dial(t)
 	for i := range 4 {
 		c.send(shell(fmt.Sprint(i), fmt.Sprint("session", i), fmt.Sprint("p", i)) + strings.Repeat(" ", 1000))

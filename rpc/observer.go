@@ -25,8 +25,8 @@ type Stats struct {
 	Connections int
 	// Connected counts the connections that there were and are.
 	Connected uint64
-	// Pending is how many requests have no written reply, PendingBytes the
-	// length of the messages that are not carried out.
+	// Pending is how many requests have no written reply, PendingBytes
+	// about what the messages take that are not carried out.
 	Pending      int
 	PendingBytes int64
 	// ReplyBytes and NotifiedBytes wait for clients to read.

@@ -98,7 +98,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 		message := `{"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s1","command":{"type":"shell","command":"x"}}}`
 		c.send(message)
 		c.send(message)
-		is("two requests", Stats{Connections: 1, Connected: 2, Pending: 2, PendingBytes: 2 * int64(len(message))})
+		is("two requests", Stats{Connections: 1, Connected: 2, Pending: 2, PendingBytes: 2 * int64(len(message)+callBytes)})
 		g.release("x")
 		synctest.Wait()
 		waiting := s.Stats()

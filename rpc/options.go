@@ -82,10 +82,12 @@ type Options struct {
 	// calls still run. Default 1024.
 	MaxConnections int
 	// MaxPendingRequests is how many requests of a connection may be without a
-	// written reply before the reader stops. One batch may exceed it. Default 256.
+	// written reply before the reader stops, those not counted that wait for an
+	// earlier one. One batch may exceed it. Default 256.
 	MaxPendingRequests int
 	// MaxPendingBytes is how many bytes of requests that are not carried out a
-	// connection may hold before the reader stops. One message may exceed it.
+	// connection may hold before the reader stops, with 1 KiB for each request
+	// besides its text. One message may exceed it.
 	// Default twice MaxMessageBytes.
 	MaxPendingBytes int64
 	// MaxQueuedBytes is how many bytes of replies may wait for the client to read

@@ -31,7 +31,7 @@ type serverCapabilities struct {
 type serverLimits struct {
 	MaxMessageBytes    int64 `json:"maxMessageBytes" doc:"The longest message that is taken."`
 	MaxBatch           int   `json:"maxBatch" doc:"The most entries of a batch."`
-	MaxPendingRequests int   `json:"maxPendingRequests" doc:"How many requests may be without a reply before the server reads no further."`
+	MaxPendingRequests int   `json:"maxPendingRequests" doc:"How many requests may be without a reply before the server reads no further. Those that wait for an earlier one do not count."`
 	MaxFollowed        int   `json:"maxFollowed" doc:"How many executions a connection may follow at one time."`
 }
 

@@ -10,7 +10,7 @@ import (
 // frame is a message that is being answered. conn.mu guards it.
 type frame struct {
 	batch bool
-	// size is the length of the message in bytes.
+	// size is about what the message takes in bytes.
 	size int64
 	// responses has one place for each entry; nil for a notification or what is
 	// not answered yet.
@@ -22,6 +22,9 @@ type frame struct {
 	// after are to begin once the reply is queued.
 	after []*follower
 }
+
+// callBytes is about what a request takes besides its text.
+const callBytes = 1 << 10
 
 // call is one request of a frame that is to be carried out.
 type call struct {
@@ -76,9 +79,10 @@ type state struct {
 	maxQueued   int64 // of replies
 	maxNotified int64 // of notifications
 
-	// requests counts requests without a written reply, bytes those of frames
-	// that are not carried out.
+	// requests counts requests without a written reply, waiting those of them
+	// that are in queues, and bytes what frames take that are not carried out.
 	requests int
+	waiting  int
 	bytes    int64
 
 	// queues holds the calls that wait for an earlier one of the same queue. A
@@ -116,6 +120,7 @@ func (s *state) take(f *frame, calls []*call) {
 			s.runnable = append(s.runnable, c)
 		} else if waiting, busy := s.queues[c.queue]; busy {
 			s.queues[c.queue] = append(waiting, c)
+			s.waiting++
 		} else {
 			s.queues[c.queue] = nil
 			s.runnable = append(s.runnable, c)
@@ -152,6 +157,7 @@ func (s *state) finish(c *call, response []byte) {
 			s.runnable = append(s.runnable, waiting[0])
 			waiting[0] = nil
 			s.queues[c.queue] = waiting[1:]
+			s.waiting--
 		} else {
 			delete(s.queues, c.queue)
 		}
@@ -247,9 +253,11 @@ func (s *state) beginning() []*follower {
 	return f
 }
 
-// full says that the reader has to wait.
+// full says that the reader has to wait. Requests that wait for an earlier one
+// count by their bytes alone: behind them there may be one that waits for
+// nothing, such as to cancel what they wait for.
 func (s *state) full() bool {
-	return (s.requests >= s.maxRequests || s.bytes >= s.maxBytes) && !s.dropping()
+	return (s.requests-s.waiting >= s.maxRequests || s.bytes >= s.maxBytes) && !s.dropping()
 }
 
 // dropping says that replies are not kept any more.

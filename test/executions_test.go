@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"codebeaker/rpc/client"
 )
 
 // startedExecution is the answer to a program in the background.
@@ -378,6 +380,44 @@ func TestCancelEndsAllThatTheProgramStarted(t *testing.T) {
 	var done outcome
 	if _, err := w.reply(request, &done); err != nil || done.Success || done.Result.EndReason != "cancelled" || done.Result.Stdout != "foreground\n" {
 		t.Errorf("the reply is %+v, %v", done, err)
+	}
+}
+
+// However much input waits for a program that reads nothing, on one connection.
+func TestCancelIsNotHeldUpByInputThatNobodyReads(t *testing.T) {
+	s := busybox(t)
+	b := s.session(t, nil)
+	id := b.do(object{"type": "execute_shell", "commandName": "sleep", "args": []string{"1000"}, "background": true}).Result.ExecutionID
+	conn := s.raw(t)
+	const inputs = 1000 // of which a pipe takes the first
+	send := func(id any, method string, params object) {
+		t.Helper()
+		if err := conn.WriteJSON(object{"jsonrpc": "2.0", "id": id, "method": method, "params": params}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range inputs {
+		send(i, "execution.input", object{"executionId": id, "data": strings.Repeat("x", 1024)})
+	}
+	send("cancel", "execution.cancel", object{"executionId": id})
+	taken := 0
+	for answers := 0; answers <= inputs; answers++ {
+		var a struct {
+			ID    any
+			Error *client.Error
+		}
+		if err := conn.ReadJSON(&a); err != nil {
+			t.Fatalf("after %d answers: %v", answers, err)
+		}
+		switch {
+		case a.ID == "cancel" && a.Error != nil:
+			t.Errorf("it is not cancelled: %v", a.Error)
+		case a.ID != "cancel" && a.Error == nil:
+			taken++
+		}
+	}
+	if taken == inputs {
+		t.Error("the program's input took all")
 	}
 }
 

@@ -80,7 +80,7 @@ func newGauges(s Sources) *gauges {
 		connections:   desc("connections", "WebSocket connections, with those whose client left while its requests are still carried out."),
 		connected:     desc("connections_total", "WebSocket connections that were opened."),
 		pending:       desc("requests_pending", "Requests that have no written response."),
-		pendingBytes:  desc("requests_pending_bytes", "Length of the messages whose requests are not all carried out."),
+		pendingBytes:  desc("requests_pending_bytes", "About what the messages take whose requests are not all carried out."),
 		replyBytes:    desc("replies_queued_bytes", "Replies that wait for clients to read."),
 		notifiedBytes: desc("notifications_queued_bytes", "Notifications that wait for clients to read."),
 		waiting:       desc("notifications_waiting", "Notifications that wait for room in the queue of their connection."),
