@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -30,6 +31,8 @@ type conn struct {
 
 	// audience is what the client is told of unasked.
 	audience *audience
+
+	expected int // bytes of a message that is not short; of the reader
 
 	wake chan struct{} // tells the writer that state has changed
 	room chan struct{} // tells the reader
@@ -133,7 +136,7 @@ func (c *conn) read() {
 		}
 		var text []byte
 		if err == nil {
-			text, err = c.srv.readMessage(r, limit+1)
+			text, err = c.readMessage(r, limit+1)
 		}
 		switch {
 		case err != nil:
@@ -149,18 +152,32 @@ func (c *conn) read() {
 	}
 }
 
-// readMessage reads up to limit bytes. The buffer in which a message grows is
-// used again, as it would have to be made and cleared many times over for a large
-// one.
-func (s *Server) readMessage(r io.Reader, limit int64) ([]byte, error) {
-	buf, ok := s.buffers.Get().(*bytes.Buffer)
-	if !ok {
-		buf = &bytes.Buffer{}
+// readMessage reads up to limit bytes. A message that is not short is expected to
+// be about as long as the longest not long ago: it would have to be copied many
+// times over while it grows.
+func (c *conn) readMessage(r io.Reader, limit int64) ([]byte, error) {
+	const short = 4 << 10
+	r = io.LimitReader(r, limit)
+	text := make([]byte, short)
+	n, err := io.ReadFull(r, text)
+	text = text[:n]
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return bytes.Clone(text), nil
 	}
-	defer s.buffers.Put(buf)
-	buf.Reset()
-	_, err := buf.ReadFrom(io.LimitReader(r, limit))
-	return append([]byte(nil), buf.Bytes()...), err
+	for text = append(make([]byte, 0, max(c.expected, 4*short)), text...); err == nil; text = text[:len(text)+n] {
+		if len(text) == cap(text) {
+			text = slices.Grow(text, len(text)) // twice as much
+		}
+		n, err = r.Read(text[len(text):cap(text)])
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	c.expected = max(len(text)+1, c.expected/2) // one more shows the end
+	if len(text) < cap(text)/2 {
+		text = bytes.Clone(text)
+	}
+	return text, nil
 }
 
 // waitForRoom returns when another message can be taken, or with true when

@@ -24,7 +24,6 @@ type Server struct {
 	handler  http.Handler
 	started  time.Time
 	now      func() time.Time
-	buffers  sync.Pool // of *bytes.Buffer, for messages that are being read
 
 	mu        sync.Mutex
 	places    int    // taken by connections, those being made included

@@ -3,10 +3,13 @@ package session
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent"
 )
@@ -144,6 +147,34 @@ func TestFileCommandsEndWithTheirTime(t *testing.T) {
 	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 1ns")
 	s = helperSession(t, func(o *Options) { o.FileTimeout = 20e6 }, badHelper(func(uint32, io.Writer) error { return nil }))
 	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 20ms")
+}
+
+// The helper remembers a file until its last packet, answered or not.
+func TestFileThatIsAnsweredEarlyIsEnded(t *testing.T) {
+	const chunks = 100
+	requests, ended := 0, make(chan int, 1)
+	s := helperSession(t, nil, func(_ context.Context, stdin io.Reader, stdout io.Writer) error {
+		for packets := agent.NewPackets(stdin, stdout); ; requests++ {
+			id, head, _, err := packets.Receive()
+			var req agent.FileRequest
+			if err == nil {
+				err = json.Unmarshal(head, &req)
+			}
+			if err == nil && requests == 0 {
+				err = packets.Send(id, agent.FileReply{Errno: unix.ENOSPC}, nil)
+			}
+			if err != nil {
+				return err
+			}
+			if !req.More {
+				ended <- requests
+			}
+		}
+	})
+	refusedPath(t, s, &WriteFile{Path: "/x", Content: make([]byte, chunks*agent.MaxChunk)}, "/x", "no space")
+	if n := <-ended; n >= chunks-1 {
+		t.Errorf("all %d packets were sent", n+1)
+	}
 }
 
 // No helper can have more kept of a file than was asked for.

@@ -164,6 +164,9 @@ func TestReadFileRanges(t *testing.T) {
 	if r := files[ReadFileResult](t, s, &ReadFile{Path: "/proc/self/status", Length: -1}); !strings.HasPrefix(string(r.Content), "Name:") || !bytes.HasSuffix(r.Content, []byte("\n")) {
 		t.Errorf("a file without a size is %.40q", r.Content)
 	}
+	small := helperSession(t, func(o *Options) { o.MaxFileBytes = 16 }, agent.ServeFiles)
+	refusedPath(t, small, &ReadFile{Path: "/proc/self/status", Length: -1}, "/proc/self/status",
+		"too large: one read returns at most 16 bytes; read ranges with offset and length")
 	if r := files[ReadFileResult](t, s, &ReadFile{Path: "/proc/self/status", Offset: 1, Length: 3}); string(r.Content) != "ame" {
 		t.Errorf("a range of a file without a size is %.40q", r.Content)
 	}
