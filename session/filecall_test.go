@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 
@@ -151,30 +152,33 @@ func TestFileCommandsEndWithTheirTime(t *testing.T) {
 
 // The helper remembers a file until its last packet, answered or not.
 func TestFileThatIsAnsweredEarlyIsEnded(t *testing.T) {
-	const chunks = 100
-	requests, ended := 0, make(chan int, 1)
-	s := helperSession(t, nil, func(_ context.Context, stdin io.Reader, stdout io.Writer) error {
-		for packets := agent.NewPackets(stdin, stdout); ; requests++ {
-			id, head, _, err := packets.Receive()
-			var req agent.FileRequest
-			if err == nil {
-				err = json.Unmarshal(head, &req)
+	synctest.Test(t, func(t *testing.T) {
+		const chunks = 100
+		requests, ended := 0, make(chan int, 1)
+		s := helperSession(t, nil, func(_ context.Context, stdin io.Reader, stdout io.Writer) error {
+			for packets := agent.NewPackets(stdin, stdout); ; requests++ {
+				id, head, _, err := packets.Receive()
+				var req agent.FileRequest
+				if err == nil {
+					err = json.Unmarshal(head, &req)
+				}
+				if err == nil && requests == 0 {
+					err = packets.Send(id, agent.FileReply{Errno: unix.ENOSPC}, nil)
+					synctest.Wait() // until the session has seen that
+				}
+				if err != nil {
+					return err
+				}
+				if !req.More {
+					ended <- requests
+				}
 			}
-			if err == nil && requests == 0 {
-				err = packets.Send(id, agent.FileReply{Errno: unix.ENOSPC}, nil)
-			}
-			if err != nil {
-				return err
-			}
-			if !req.More {
-				ended <- requests
-			}
+		})
+		refusedPath(t, s, &WriteFile{Path: "/x", Content: make([]byte, chunks*agent.MaxChunk)}, "/x", "no space")
+		if n := <-ended; n >= chunks-1 {
+			t.Errorf("all %d packets were sent", n+1)
 		}
 	})
-	refusedPath(t, s, &WriteFile{Path: "/x", Content: make([]byte, chunks*agent.MaxChunk)}, "/x", "no space")
-	if n := <-ended; n >= chunks-1 {
-		t.Errorf("all %d packets were sent", n+1)
-	}
 }
 
 // No helper can have more kept of a file than was asked for.

@@ -62,7 +62,7 @@ func TestPoolKnowsLanguagesByAnyName(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := cfg.pool()
-	if o.Languages["python"] != 2 || o.Size != 16 || o.MemoryBytes != 64<<20 || o.Min != 1 {
+	if o.Languages["python"] != 2 || o.Size != 128 || o.MemoryBytes != 64<<20 || o.Min != 1 {
 		t.Errorf("pool %+v", o)
 	}
 }
