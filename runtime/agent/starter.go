@@ -116,7 +116,11 @@ func (s *starter) run(p *program, fds []int) error {
 		}
 		return s.fail(p, f)
 	}
-	defer closeFD(p.streams[2])
+	defer func() {
+		if p.streams[2] >= 0 { // a number that was closed may be another's by now
+			closeFD(p.streams[2])
+		}
+	}()
 	defer closeFD(gate)
 	f := readReport(gate) // in its cgroups, and waiting
 	if f == nil {
