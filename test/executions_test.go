@@ -425,9 +425,10 @@ func TestTerminalIsARealOne(t *testing.T) {
 	s := busybox(t)
 	b := s.session(t, nil)
 	w := s.wire(t)
-	const script = `[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal
+	// The trap comes before what says that the size may change.
+	const script = `trap 'busybox stty size' WINCH
+[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal
 busybox stty size
-trap 'busybox stty size' WINCH
 until read line; do :; done; echo "<$line>" # a signal may end read
 busybox stty -echo && echo quiet
 cat | wc -c
