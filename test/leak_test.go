@@ -94,7 +94,7 @@ func newStack(t *testing.T, pool int) *stack {
 	}
 	containers, err := runtime.New(runtime.Options{
 		Client:       client,
-		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") == shim.Name},
+		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") != shim.StockName},
 		AgentPath:    agent,
 		StateDir:     filepath.Join(st.state, "fifo"),
 		CgroupParent: st.parent,

@@ -33,7 +33,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := errors.Join(pythonServer.close(), busyboxServer.close()); err != nil {
+	if err := errors.Join(pythonServer.close(), busyboxServer.close(), stockServer.close()); err != nil {
 		fmt.Fprintf(os.Stderr, "integration tests: end the shared servers: %v\n", err)
 		code = max(code, 1)
 	}

@@ -5,17 +5,24 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"codebeaker/runtime/shim"
 )
 
 // sharedServer is a server that tests use which do not change it. The first of
 // them starts it.
 type sharedServer struct {
+	args []string // of serve
 	once sync.Once
 	s    *server
 	err  error
 }
 
-var pythonServer, busyboxServer sharedServer
+var (
+	pythonServer, busyboxServer sharedServer
+	// stockServer is busyboxServer for TestOnTheStockRuntime.
+	stockServer = sharedServer{args: []string{"--runtime", shim.StockName}}
+)
 
 // otherImages are those of the languages beside Python, on pythonServer.
 var otherImages struct {
@@ -30,7 +37,7 @@ func (sh *sharedServer) get(tb testing.TB, prepare func(*server) error) *server 
 		if sh.s, sh.err = newServer(); sh.err != nil {
 			return
 		}
-		if sh.err = sh.s.start(); sh.err != nil {
+		if sh.err = sh.s.start(sh.args...); sh.err != nil {
 			return
 		}
 		// While it runs: it has to see the new image.
@@ -78,7 +85,11 @@ func languages(tb testing.TB) *server {
 // busybox returns a server whose python is busybox.
 func busybox(t *testing.T) *server {
 	t.Helper()
-	return busyboxServer.get(t, func(s *server) error {
+	shared := &busyboxServer
+	if onStock(t) {
+		shared = &stockServer
+	}
+	return shared.get(t, func(s *server) error {
 		return s.images(t.Context(), "import", "python", busyboxArchive(t))
 	})
 }

@@ -86,7 +86,7 @@ func (c *config) bindHost(f *pflag.FlagSet) {
 func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.Runc, "runc", "", "runc's `path` (default: beside this program, then in PATH)")
 	f.StringVar(&c.Agent, "agent", "", "codebeaker-agent's `path` (default: beside this program)")
-	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`: "+shim.StockName+" and "+shim.Name+" are built in, others are a name or an absolute path (default: "+shim.StockName+")")
+	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`: "+shim.Name+", in which a session's first process starts its programs, and "+shim.StockName+", which starts runc for each, are built in; others are a name or an absolute path (default: "+shim.Name+")")
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
 	bindDuration(f, &c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")

@@ -204,7 +204,7 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 	return runtime.Shim{
 		Name:    self,
 		Options: &options.Options{BinaryName: runc, Root: filepath.Join(cfg.State, shim.RuncRoot)},
-		Agent:   cfg.Runtime == shim.Name,
+		Agent:   cfg.Runtime != shim.StockName,
 	}, nil
 }
 
