@@ -18,8 +18,9 @@ import (
 	"codebeaker/runtime/cgroup"
 )
 
-// startTimeout bounds how long an agent may take to make a process.
-const startTimeout = 30 * time.Second
+// startTimeout bounds how long an agent may take to make a process. It has no
+// more of the processors than its container, whose programs may use them up.
+const startTimeout = 10 * time.Second
 
 // tellTimeout bounds how long an agent may keep a program's end to itself.
 const tellTimeout = 5 * time.Second
@@ -37,12 +38,22 @@ type exec struct {
 	// exited is closed when the process has ended and its end was published.
 	exited chan struct{}
 
-	mu       sync.Mutex
-	status   task.Status
-	process  *process // from its start
-	streams  *streams // from its start
-	terminal *terminal
-	exit     exit
+	mu     sync.Mutex // never held while the agent is waited for
+	status task.Status
+	launched
+	exit exit
+	// cancel ends the wait for the agent; nil where there is none. killed says
+	// that it was.
+	cancel context.CancelFunc
+	killed bool
+}
+
+// launched is what there is of a process from its start.
+type launched struct {
+	program  *program
+	process  *process
+	streams  *streams
+	terminal *terminal // nil for none
 }
 
 // exit is how a process ended.
@@ -53,47 +64,68 @@ type exit struct {
 
 // start starts the process and publishes that.
 func (e *exec) start(ctx context.Context) (pid int, retErr error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.status != task.Status_CREATED {
-		return 0, fmt.Errorf("start process %s: it was started before: %w", e.id, errdefs.ErrFailedPrecondition)
-	}
-	if err := e.container.enter(); err != nil {
-		return 0, fmt.Errorf("start process %s: %w", e.id, err)
-	}
 	defer func() {
 		if retErr != nil {
-			e.container.leave()
-			e.status = task.Status_STOPPED
-			e.exit = exit{status: 255, at: time.Now()}
-			close(e.exited)
 			retErr = fmt.Errorf("start process %s: %w", e.id, retErr)
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	if err := e.begin(cancel); err != nil {
+		return 0, err
+	}
+	l, err := e.launch(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cancel = nil
+	if err != nil && e.killed {
+		err = fmt.Errorf("killed before it ran: %w", errdefs.ErrUnavailable)
+	}
+	if err != nil {
+		e.container.leave()
+		e.status = task.Status_STOPPED
+		e.exit = exit{status: 255, at: time.Now()}
+		close(e.exited)
+		return 0, err
+	}
+	e.status, e.launched = task.Status_RUNNING, *l
+	if e.killed { // after the agent's last word
+		err = e.process.signal(killedStatus)
+	}
+	e.container.events.send(&eventstypes.TaskExecStarted{ContainerID: e.container.id, ExecID: e.id, Pid: uint32(e.process.pid)})
+	go e.await(e.program)
+	if err != nil && !errors.Is(err, errFinished) {
+		return 0, err
+	}
+	return e.process.pid, nil
+}
+
+// begin says that the process is about to be started, once.
+func (e *exec) begin(cancel context.CancelFunc) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.status != task.Status_CREATED || e.cancel != nil {
+		return fmt.Errorf("it was started before: %w", errdefs.ErrFailedPrecondition)
+	}
+	if err := e.container.enter(); err != nil {
+		return err
+	}
+	e.cancel = cancel
+	return nil
+}
+
+// launch has the agent start the program, and looks where it is before it runs.
+func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	uid, gid := e.container.bundle.hostID(e.request.program.UID), e.container.bundle.hostGID(e.request.program.GID)
 	streams, err := openStreams(e.paths, uid, gid)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() {
 		if retErr != nil {
 			streams.close()
 		}
 	}()
-	p, err := e.launch(ctx, streams)
-	if err != nil {
-		return 0, err
-	}
-	e.status, e.streams = task.Status_RUNNING, streams
-	e.container.events.send(&eventstypes.TaskExecStarted{ContainerID: e.container.id, ExecID: e.id, Pid: uint32(e.process.pid)})
-	go e.await(p)
-	return e.process.pid, nil
-}
-
-// launch has the agent start the program, and looks where it is before it runs.
-func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr error) {
 	group, entry, err := e.cgroup()
 	if err != nil {
 		return nil, err
@@ -123,7 +155,8 @@ func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr
 	if ready.message.Kind == wire.Failed {
 		return nil, explain(ready.message, &spec)
 	}
-	if err := e.adopt(ready, group, streams); err != nil {
+	l := &launched{program: p, streams: streams}
+	if l.process, l.terminal, err = e.adopt(ready, group, streams); err != nil {
 		err = errors.Join(err, p.tell(wire.Cancel))
 		if errors.Is(err, wire.ErrProtocol) {
 			err = errors.Join(err, e.container.distrust())
@@ -132,10 +165,10 @@ func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr
 	}
 	defer func() {
 		if retErr != nil {
-			e.process.close()
-			e.process = nil
-			if e.terminal != nil {
-				e.terminal.close()
+			_ = l.process.signal(killedStatus) // where it was told to go
+			l.process.close()
+			if l.terminal != nil {
+				l.terminal.close()
 			}
 		}
 	}()
@@ -143,7 +176,7 @@ func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr
 		return nil, err
 	}
 	if spec.Soft {
-		return p, nil // what goes wrong from here on is the program's end
+		return l, nil // what goes wrong from here on is the program's end
 	}
 	running, err := p.next(ctx)
 	if err != nil {
@@ -152,7 +185,7 @@ func (e *exec) launch(ctx context.Context, streams *streams) (_ *program, retErr
 	if running.message.Kind == wire.Failed {
 		return nil, explain(running.message, &spec)
 	}
-	return p, nil
+	return l, nil
 }
 
 // cgroup returns the process's cgroup and the way into it: the one below the
@@ -169,14 +202,14 @@ func (e *exec) cgroup() (cgroup.Group, *cgroup.Entry, error) {
 
 // adopt takes what came with Ready, once the kernel says that it is what it
 // should be.
-func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) error {
+func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) (*process, *terminal, error) {
 	want := 1
 	if e.paths.terminal {
 		want = 2
 	}
 	if len(ready.files) != want {
 		ready.close()
-		return fmt.Errorf("%d files from the agent: %w", len(ready.files), wire.ErrProtocol)
+		return nil, nil, fmt.Errorf("%d files from the agent: %w", len(ready.files), wire.ErrProtocol)
 	}
 	p, err := processOf(ready.files[0])
 	if err == nil {
@@ -191,15 +224,15 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) error {
 			return setOOMScore(proc, e.request.oomScore)
 		})
 	}
+	var t *terminal
 	if err == nil && e.paths.terminal {
-		e.terminal, err = newTerminal(ready.files[1], streams.program[0], streams.program[1])
+		t, err = newTerminal(ready.files[1], streams.program[0], streams.program[1])
 	}
 	if err != nil {
 		ready.close()
-		return err
+		return nil, nil, err
 	}
-	e.process = p
-	return nil
+	return p, t, nil
 }
 
 // await waits for the process's end and publishes it.
@@ -256,13 +289,18 @@ func exitCode(status unix.WaitStatus) uint32 {
 	return uint32(status.ExitStatus())
 }
 
-// kill sends a signal to the process alone.
+// kill sends a signal to the process alone. One that the agent still has to make
+// can only be killed.
 func (e *exec) kill(sig uint32) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case e.status == task.Status_STOPPED:
 		return errFinished
+	case e.cancel != nil && sig == killedStatus:
+		e.killed = true
+		e.cancel()
+		return nil
 	case e.process == nil:
 		return fmt.Errorf("process %s was not started: %w", e.id, errdefs.ErrFailedPrecondition)
 	}
@@ -294,7 +332,7 @@ func (e *exec) closeStdin() {
 func (e *exec) delete() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.status == task.Status_RUNNING {
+	if e.status == task.Status_RUNNING || e.cancel != nil {
 		return fmt.Errorf("delete process %s: it runs: %w", e.id, errdefs.ErrFailedPrecondition)
 	}
 	if e.terminal != nil {

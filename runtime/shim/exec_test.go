@@ -5,7 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/cgroup"
 )
 
 func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
@@ -31,6 +35,59 @@ func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
 		t.Errorf("it took %s", d)
 	}
 	<-a.link.ended // and with it the container
+}
+
+// A program that its agent does not make can be killed and looked at.
+func TestAgentThatDoesNotAnswerHoldsNobody(t *testing.T) {
+	t.Parallel()
+	host, err := cgroup.Detect()
+	if err != nil {
+		t.Skip(err)
+	}
+	a := newFakeAgent(t)
+	c := &container{
+		link: a.link, bundle: &bundle{spec: specs.Spec{Linux: &specs.Linux{}}}, group: host.Group("/codebeaker-test-without-cgroups"),
+		events: newEvents(), execs: map[string]*exec{},
+	}
+	if err := c.add("e", &request{program: wire.Program{Args: []string{"x"}}}, paths{}); err != nil {
+		t.Fatal(err)
+	}
+	e := c.execs["e"]
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.start(t.Context())
+		ended <- err
+	}()
+	m, _, files := a.hear()
+	reply{files: files}.close()
+	begun := time.Now()
+	if pid := e.pid(); pid != 0 {
+		t.Errorf("it is process %d", pid)
+	}
+	if err := e.delete(); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("delete: %v", err)
+	}
+	if _, err := e.start(t.Context()); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("start again: %v", err)
+	}
+	if err := e.kill(killedStatus); err != nil {
+		t.Errorf("kill: %v", err)
+	}
+	if err := <-ended; !errdefs.IsUnavailable(err) {
+		t.Errorf("start: %v", err)
+	}
+	<-e.exited
+	if d := time.Since(begun); d > startTimeout/2 {
+		t.Errorf("it took %s", d)
+	}
+	if err := e.delete(); err != nil {
+		t.Errorf("delete what did not start: %v", err)
+	}
+	// What comes too late is not wanted any more.
+	a.say(about(wire.Ready, m.ID))
+	if m, _, _ := a.hear(); m.Kind != wire.Cancel {
+		t.Errorf("heard %+v", m)
+	}
 }
 
 func TestEndOfAProcessIsSeen(t *testing.T) {
