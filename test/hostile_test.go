@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,5 +101,75 @@ func TestHostileAgentHarmsItsSessionAlone(t *testing.T) {
 			err = fmt.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 		}
 		return err
+	})
+}
+
+func TestSilentAgentHoldsNobody(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := private(t, "--runtime", shim.Name, "--agent", self)
+	asks := func(b *sandbox) <-chan error {
+		answer := make(chan error, 1)
+		w := &sandbox{t: t, c: s.dial(t), id: b.id}
+		go func() {
+			_, err := w.try(object{"type": "execute_shell", "commandName": "true"})
+			answer <- err
+		}()
+		k := newTaskOf(t, s, b.info.ContainerID)
+		eventually(t, func() error { // the shim waits for the agent
+			// Its processes are told as well while it does.
+			if _, err := k.Pids(k.ctx); err != nil {
+				return err
+			}
+			if _, err := k.LoadProcess(k.ctx, "e1", nil); err != nil {
+				return fmt.Errorf("load process: %w", err)
+			}
+			return nil
+		})
+		return answer
+	}
+	t.Run("close", func(t *testing.T) {
+		b := s.session(t, object{"env": object{"HOSTILE": "silence"}})
+		answer := asks(b)
+		begun := time.Now()
+		b.close()
+		if err := <-answer; err == nil {
+			t.Error("a program ran")
+		}
+		if d := time.Since(begun).Seconds(); d > scaled(5*time.Second) {
+			t.Errorf("it took %.1f s", d)
+		}
+	})
+	t.Run("kill", func(t *testing.T) {
+		b := s.session(t, object{"env": object{"HOSTILE": "silence"}})
+		answer := asks(b)
+		k := newTaskOf(t, s, b.info.ContainerID)
+		p, err := k.LoadProcess(k.ctx, "e1", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := p.Kill(k.ctx, unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		if err := <-answer; err == nil {
+			t.Error("a program ran")
+		}
+		if d := time.Since(begun).Seconds(); d > scaled(5*time.Second) {
+			t.Errorf("it took %.1f s", d)
+		}
+	})
+	t.Run("time", func(t *testing.T) {
+		b := s.session(t, object{"env": object{"HOSTILE": "silence"}})
+		answer := asks(b)
+		begun := time.Now()
+		if err := <-answer; err == nil {
+			t.Error("a program ran")
+		}
+		if d := time.Since(begun).Seconds(); d > scaled(20*time.Second) {
+			t.Errorf("it took %.1f s", d)
+		}
 	})
 }
