@@ -170,6 +170,13 @@ func TestExecByContainerdsClient(t *testing.T) {
 				t.Errorf("printed %q, %q", out, errOut)
 			}
 		})
+		t.Run("an environment like runc's", func(t *testing.T) {
+			p := k.process("sh", "-c", "echo $HOME; echo $TWICE")
+			p.Env = append(p.Env, "TWICE=1", "TWICE=2")
+			if out, errOut, _ := k.output("", p); out != "/workspace\n2\n" {
+				t.Errorf("printed %q, %q", out, errOut)
+			}
+		})
 		t.Run("more arguments than fit a message", func(t *testing.T) {
 			p := k.process("sh", "-c", "echo ${#LARGE}")
 			for n := range 20 {

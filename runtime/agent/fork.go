@@ -78,13 +78,14 @@ func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, 
 	}
 	filter := noClone3()
 	c.filter = unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	env := environ(spec.Env, passwdPath, spec.UID)
 	var err error
 	if spec.Dir != "" {
 		if c.dir, err = unix.BytePtrFromString(spec.Dir); err != nil {
 			return nil, err
 		}
 	}
-	for _, file := range candidates(spec.Args[0], lookupEnv(spec.Env, "PATH")) {
+	for _, file := range candidates(spec.Args[0], lookupEnv(env, "PATH")) {
 		p, err := unix.BytePtrFromString(file)
 		if err != nil {
 			return nil, err
@@ -94,7 +95,7 @@ func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, 
 	if c.argv, err = pointers(spec.Args); err != nil {
 		return nil, err
 	}
-	if c.env, err = pointers(spec.Env); err != nil {
+	if c.env, err = pointers(env); err != nil {
 		return nil, err
 	}
 	if spec.Line && len(spec.Args) == 1 && isShellLine(spec.Args[0]) {

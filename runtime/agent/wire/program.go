@@ -40,7 +40,8 @@ type Program struct {
 	// Dir is the working directory.
 	Dir string
 	// Args are the program, looked up in the PATH of Env where it has no slash,
-	// and its arguments. Env is the whole environment, as KEY=value.
+	// and its arguments. Env is the environment, as KEY=value; where it has
+	// no HOME, the agent adds that of the container's /etc/passwd.
 	Args, Env []string
 }
 
