@@ -570,8 +570,10 @@ func TestProgramOutlivesTheServer(t *testing.T) {
 			if err := s.start("--runtime", runtime); err != nil { // which removes it
 				t.Fatal(err)
 			}
+			ctx, client := operator(t, s)
 			eventually(t, func() error {
 				if _, err := size(); err == nil {
+					collect(ctx, t, client)
 					return errors.New("the session is still there")
 				}
 				return nil

@@ -81,11 +81,15 @@ func Run(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			down, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
+			service, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
 			if err != nil {
 				return nil, err
 			}
-			return newTasks(ic.Context, publisher.(shim.Publisher), down.(shutdown.Service)) //nolint:errcheck // RunShim registers both with these types
+			down := service.(shutdown.Service) //nolint:errcheck // RunShim registers it with this type
+			if err := leaveNoSocket(down); err != nil {
+				return nil, err
+			}
+			return newTasks(ic.Context, publisher.(shim.Publisher), down) //nolint:errcheck // as above
 		},
 	})
 	if serves(os.Args[1:]) {

@@ -67,9 +67,6 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 	go s.reap(ctx, exits)
 	go s.events.run(ctx, publisher)
 	down.RegisterCallback(s.events.close)
-	if address, err := shim.ReadAddress("address"); err == nil {
-		down.RegisterCallback(func(context.Context) error { return shim.RemoveSocket(address) })
-	}
 	return s, nil
 }
 
