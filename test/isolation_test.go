@@ -80,6 +80,12 @@ func TestProgramsHaveTheirStreamsAndNothingElse(t *testing.T) {
 	if got := b.sh("ls /proc/self/fd").Stdout; got != "0\n1\n2\n3\n" { // the last is ls's own
 		t.Errorf("open are %q", got)
 	}
+	got := b.sh("for fd in 0 1 2; do readlink /proc/self/fd/$fd; done").Stdout
+	for path := range strings.Lines(got) {
+		if strings.Count(path, "/") > 1 {
+			t.Errorf("a stream shows a path of the host: %q", path)
+		}
+	}
 }
 
 func TestProgramsStartInTheirCgroup(t *testing.T) {

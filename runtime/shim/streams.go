@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -42,12 +43,14 @@ func openStreams(p paths, uid, gid int) (_ *streams, retErr error) {
 			retErr = fmt.Errorf("open the process's streams: %w", retErr)
 		}
 	}()
+	t := trees{}
+	defer t.close()
 	names := []string{p.stdin, p.stdout, p.stderr}
 	if p.terminal {
 		names = names[:2]
 	}
 	for i, name := range names {
-		own, held, err := openStream(name, i == 0, p.terminal)
+		own, held, err := t.openStream(name, i == 0, p.terminal)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +72,7 @@ func openStreams(p paths, uid, gid int) (_ *streams, retErr error) {
 
 // openStream returns the process's end of a FIFO and the other. The ends of a
 // terminal's copiers do not block.
-func openStream(name string, input, terminal bool) (own, held *os.File, retErr error) {
+func (t trees) openStream(name string, input, terminal bool) (own, held *os.File, retErr error) {
 	mine, theirs := unix.O_RDONLY, unix.O_WRONLY
 	if input {
 		mine, theirs = theirs, mine
@@ -80,13 +83,13 @@ func openStream(name string, input, terminal bool) (own, held *os.File, retErr e
 	}
 	if input {
 		// Nobody can open a FIFO for writing alone that nobody reads.
-		first, err := os.OpenFile(name, unix.O_RDONLY|unix.O_NONBLOCK|fifoFlags, 0)
+		first, err := t.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer first.Close()
 	}
-	held, err := os.OpenFile(name, mine|unix.O_NONBLOCK|fifoFlags, 0)
+	held, err := t.open(name, mine|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,15 +101,40 @@ func openStream(name string, input, terminal bool) (own, held *os.File, retErr e
 	if info, err := held.Stat(); err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		return nil, nil, errors.Join(err, fmt.Errorf("%s is no FIFO, and the agent's containers take no other: %w", name, errdefs.ErrNotImplemented))
 	}
-	flags := theirs | fifoFlags
 	if terminal {
-		flags |= unix.O_NONBLOCK
+		theirs |= unix.O_NONBLOCK
 	}
-	fd, err := unix.Open(name, flags, 0) // by hand: package os would have it not block
+	own, err = t.open(name, theirs)
+	return own, held, err
+}
+
+// trees are the directories that FIFOs are in, each as if there were nothing
+// above it: a program finds the paths of its streams in /proc, and those of the
+// host are none of its business.
+type trees map[string]int
+
+// open opens a FIFO. What it returns blocks unless the flags say otherwise.
+func (t trees) open(name string, flags int) (*os.File, error) {
+	dir, base := filepath.Split(name)
+	tree, ok := t[dir]
+	if !ok {
+		var err error
+		if tree, err = unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC); err != nil {
+			return nil, &os.PathError{Op: "open_tree", Path: dir, Err: err}
+		}
+		t[dir] = tree
+	}
+	fd, err := unix.Openat(tree, base, flags|fifoFlags, 0)
 	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(fd), name), held, nil
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (t trees) close() {
+	for _, tree := range t {
+		_ = unix.Close(tree)
+	}
 }
 
 // given closes the process's own ends, which it has.

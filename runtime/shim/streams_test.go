@@ -2,6 +2,7 @@ package shim
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 
 func fifos(t *testing.T) paths {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can open a directory as a tree of its own")
+	}
 	dir := t.TempDir()
 	p := paths{stdin: filepath.Join(dir, "in"), stdout: filepath.Join(dir, "out"), stderr: filepath.Join(dir, "err")}
 	for _, name := range []string{p.stdin, p.stdout, p.stderr} {
@@ -32,6 +36,15 @@ func open(t *testing.T, p paths) *streams {
 	}
 	t.Cleanup(s.close)
 	return s
+}
+
+func TestStreamsTellNoPathOfTheHost(t *testing.T) {
+	for i, f := range open(t, fifos(t)).program {
+		want := []string{"/in", "/out", "/err"}[i]
+		if got, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err != nil || got != want {
+			t.Errorf("the path of %s is %q, %v", want, got, err)
+		}
+	}
 }
 
 func TestStreamsWaitForNobody(t *testing.T) {
