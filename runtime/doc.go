@@ -4,10 +4,10 @@
 // cgroup of both, and an agent as pid 1. A process is one program started in it
 // by a task exec, in a cgroup of its own below the container's. A shim is the
 // containerd runtime that does it, which the configuration names. Two serve out
-// of the daemon's own binary (package shim): runc's, and one that has the agent
-// start the programs. What differs between them is in the specification
-// (letStart), in who puts a program into its cgroup (Exec) and in the daemon's
-// ends of its FIFOs (openFIFOs).
+// of the daemon's own binary (package shim): one that has the agent start the
+// programs, which is the default, and runc's. What differs between them is in
+// the specification (letStart), in who puts a program into its cgroup (Exec) and
+// in the daemon's ends of its FIFOs (openFIFOs).
 //
 // Lifecycle: Create makes and starts a container and returns it when pid 1
 // runs and the limits that the kernel holds are those that were asked for. Exec

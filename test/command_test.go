@@ -126,7 +126,7 @@ func TestDoctorAndVersion(t *testing.T) {
 	if err != nil || code != 0 || strings.Contains(stdout, "fail ") {
 		t.Errorf("doctor ended with %d, %v on a host where the tests run:\n%s%s", code, err, stdout, stderr)
 	}
-	for _, subject := range []string{"kernel", "cgroups", "limits", "swap", "namespaces", "overlay", "seccomp", "runc", "images"} {
+	for _, subject := range []string{"runtime", "kernel", "cgroups", "limits", "swap", "namespaces", "overlay", "seccomp", "runc", "images"} {
 		if !strings.Contains(stdout, subject) {
 			t.Errorf("doctor says nothing of %s:\n%s", subject, stdout)
 		}

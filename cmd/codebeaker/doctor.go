@@ -16,6 +16,7 @@ import (
 	"codebeaker/runtime"
 	"codebeaker/runtime/cgroup"
 	"codebeaker/runtime/engine"
+	"codebeaker/runtime/shim"
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -82,7 +83,7 @@ func examine(ctx context.Context, cfg *config) []finding {
 	findings = append(findings, examineCgroups(cfg.CgroupParent)...)
 	return append(findings,
 		examineNamespaces(), examineOverlay(), examineSeccomp(), examineRoot(cfg.Root),
-		examineRunc(ctx, cfg), examineProgram("agent", cfg.Agent, "codebeaker-agent"), examineMmdebstrap())
+		examineRuntime(cfg), examineRunc(ctx, cfg), examineProgram("agent", cfg.Agent, "codebeaker-agent"), examineMmdebstrap())
 }
 
 func examineUser() finding {
@@ -196,9 +197,20 @@ func examineRoot(root string) finding {
 	return ok("root", "%s, %d GiB free", root, free>>10)
 }
 
+func examineRuntime(cfg *config) finding {
+	switch {
+	case !cfg.builtIn():
+		return ok("runtime", "%s, by configuration", cfg.Runtime)
+	case cfg.Runtime == shim.StockName:
+		return ok("runtime", "%s, by configuration: runc starts each program", cfg.Runtime)
+	default:
+		return ok("runtime", "%s: a session's first process starts its programs", shim.Name)
+	}
+}
+
 func examineRunc(ctx context.Context, cfg *config) finding {
 	if !cfg.builtIn() {
-		return ok("runtime", "%s, by configuration", cfg.Runtime)
+		return ok("runc", "not used by runtime %s", cfg.Runtime)
 	}
 	path, err := findProgram(cfg.Runc, "runc")
 	if err != nil {
