@@ -69,7 +69,7 @@ func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeFD(null)
-	packet := start(t, 1, &wire.Program{Args: []string{"/bin/cat"}, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
+	packet := start(t, 2, &wire.Program{Args: []string{"/bin/cat"}, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
 	err = unix.Sendmsg(shim, packet, unix.UnixRights(stdin[0], null, null), nil, 0)
 	closeFD(stdin[0])
 	if err != nil {
@@ -78,7 +78,7 @@ func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
 	if m := hear(t, shim); m.Kind != wire.Ready {
 		t.Fatalf("heard %+v", m)
 	}
-	if err := unix.Sendmsg(shim, wire.Message{Kind: wire.Go, ID: 1}.Append(nil), nil, nil, 0); err != nil {
+	if err := unix.Sendmsg(shim, wire.Message{Kind: wire.Go, ID: 2}.Append(nil), nil, nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	if m := hear(t, shim); m.Kind != wire.Running {

@@ -14,7 +14,7 @@ func TestSocketKnowsItsPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	f, err := l.(*net.UnixListener).File() //nolint:errcheck // it is one
+	f, err := l.(*net.UnixListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
