@@ -333,10 +333,15 @@ func (e *Execution) run(sessionID string, process Process) {
 
 // rest says that no program of the execution runs.
 func (e *Execution) rest() {
-	_ = e.endInput() // of a program that has ended
+	if !e.tty {
+		_ = e.endInput() // of a program that has ended
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.process = nil
+	// Runc's shim takes the end of a terminal's input for that of the terminal,
+	// and drops what was not read of it (containerd, runc/platform.go,
+	// CopyConsole). So that is closed with the process, after the last output.
+	e.process, e.stdin = nil, nil
 }
 
 // finish ends the execution, with an outcome or with an error.
