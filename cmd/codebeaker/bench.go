@@ -131,8 +131,10 @@ func completeOptions(ctx context.Context, cfg *config, opts *bench.Options) erro
 		return fmt.Errorf("find this program: %w", err)
 	}
 	opts.Program, opts.StockShim = self, self
-	if path, err := findProgram("", "containerd-shim-runc-v2"); err == nil {
-		opts.StockShim = path // with what containerd ships, where it is there
+	// What make bench builds of containerd's, which fits the containerd in here; the
+	// one that a host may have in PATH need not.
+	if shipped := filepath.Join(filepath.Dir(self), "containerd-shim-runc-v2"); isFile(shipped) {
+		opts.StockShim = shipped
 	}
 	opts.Stock = []string{self, "bench", benchContainerd}
 	if opts.Runc, err = findProgram(cfg.Runc, "runc"); err != nil {

@@ -216,7 +216,7 @@ func findProgram(given, name string) (string, error) {
 	}
 	if self, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(self), name)
-		if info, err := os.Stat(beside); err == nil && !info.IsDir() {
+		if isFile(beside) {
 			return beside, nil
 		}
 	}
@@ -225,6 +225,11 @@ func findProgram(given, name string) (string, error) {
 		return "", fmt.Errorf("find %s: it is neither beside this program nor in PATH; build it, or say where it is with --%s", name, name)
 	}
 	return filepath.Abs(path)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
 }
 
 // installAgent puts a copy of the agent below the root, executable and not
