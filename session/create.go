@@ -77,16 +77,17 @@ func (m *Manager) newSession(req CreateRequest) (*session, error) {
 			req.Language, strings.Join(m.opts.Catalogue.Names(), ", "), ErrLanguage)
 	}
 	s := &session{
-		id:       newID(),
-		body:     body{language: lang.Name},
-		opts:     &m.opts,
-		created:  time.Now(),
-		ready:    make(chan struct{}),
-		closing:  make(chan struct{}),
-		ended:    make(chan struct{}),
-		answered: make(chan struct{}),
-		state:    StateCreating,
-		env:      maps.Clone(req.Env),
+		id:        newID(),
+		body:      body{language: lang.Name},
+		opts:      &m.opts,
+		created:   time.Now(),
+		ready:     make(chan struct{}),
+		closing:   make(chan struct{}),
+		ended:     make(chan struct{}),
+		answered:  make(chan struct{}),
+		releasing: make(chan struct{}, maxReleasing),
+		state:     StateCreating,
+		env:       maps.Clone(req.Env),
 	}
 	s.lastActivity = s.created
 	s.limits = req.Limits.or(m.opts.Limits)

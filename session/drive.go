@@ -20,6 +20,10 @@ const (
 	// killTimeout is how long a killed program may take to end; the kernel may
 	// first have to free its memory.
 	killTimeout = 30 * time.Second
+	// maxReleasing bounds the processes of a session that are being given back,
+	// so that programs are not started faster than those before them are cleaned
+	// up after.
+	maxReleasing = 16
 )
 
 // running is a step that was started.
@@ -134,7 +138,8 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	}
 	e.rest()
 	if err != nil {
-		return true, errors.Join(err, s.release(ctx, r))
+		s.release(ctx, r)
+		return true, err
 	}
 	usage, err := r.process.Usage()
 	if err != nil {
@@ -152,9 +157,7 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	}
 	result.ExitCode = status.Code
 	result.EndReason, result.Signal = ending(cause, status, usage.OOMKills > 0)
-	if err := s.release(ctx, r); err != nil {
-		s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
-	}
+	s.release(ctx, r)
 	return result.EndReason != EndExited || result.ExitCode != 0, nil
 }
 
@@ -246,19 +249,17 @@ func failure(r *ExecutionResult, timeout time.Duration, meaning string) string {
 	}
 }
 
-// release gives a step's process back. Where others still hold its streams, as
-// a background program does, they are read, and what they bring is dropped,
-// until those end or the session does; closing the streams would kill the
-// writer.
-func (s *session) release(ctx context.Context, r *running) error {
+// release gives a step's process back, behind whoever waits for what the step
+// did. Where others still hold its streams, as a background program does, they
+// are read, and what they bring is dropped, until those end or the session does;
+// closing the streams would kill the writer.
+func (s *session) release(ctx context.Context, r *running) {
 	ended := true
 	for _, p := range r.pumps {
 		ended = ended && p.ended()
 	}
-	if ended {
-		err := r.process.Close(ctx)
-		r.work.Wait()
-		return err
+	if ended { // and so about to be released
+		s.releasing <- struct{}{}
 	}
 	s.lingering.Go(func() {
 		for _, p := range r.pumps {
@@ -271,8 +272,10 @@ func (s *session) release(ctx context.Context, r *running) error {
 			s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
 		}
 		r.work.Wait()
+		if ended {
+			<-s.releasing
+		}
 	})
-	return nil
 }
 
 // nextExecID returns an id for containerd. It is not the execution's id, which

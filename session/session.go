@@ -49,8 +49,10 @@ type session struct {
 	ready, closing, ended, answered chan struct{}
 	// commands counts those that were admitted and not answered yet.
 	commands sync.WaitGroup
-	// lingering counts goroutines that wait for what programs left behind.
+	// lingering counts goroutines that wait for what programs left behind, or clean
+	// up after them; releasing has a place for each of a number of the latter.
 	lingering sync.WaitGroup
+	releasing chan struct{}
 	files     fileServer
 
 	mu           sync.Mutex
