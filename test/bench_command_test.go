@@ -26,7 +26,7 @@ func smallBench(s *server) []string {
 func benchRemains(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	for _, pattern := range []string{"/var/tmp/cbb-*", "/sys/fs/cgroup/cbb-*", "/sys/fs/cgroup/*/cbb-*"} {
+	for _, pattern := range []string{"/var/tmp/cbb-*", "/run/cbb-*", "/sys/fs/cgroup/cbb-*", "/sys/fs/cgroup/*/cbb-*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -38,7 +38,7 @@ func benchRemains(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, "/var/tmp/cbb-") {
+		if strings.Contains(line, "/cbb-") {
 			left = append(left, line)
 		}
 	}
@@ -48,7 +48,7 @@ func benchRemains(t *testing.T) []string {
 	}
 	for _, p := range processes {
 		text, err := os.ReadFile(p)
-		if err == nil && strings.Contains(string(text), "/var/tmp/cbb-") {
+		if err == nil && strings.Contains(string(text), "/cbb-") {
 			left = append(left, strings.ReplaceAll(string(text), "\x00", " "))
 		}
 	}

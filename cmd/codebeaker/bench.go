@@ -89,8 +89,12 @@ func runBench(ctx context.Context, cfg *config, parent string, opts bench.Option
 	if opts.Dir, err = bench.MakeDir(parent); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
-	if err := exportPython(ctx, cfg, &opts); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(opts.Dir))
+	opts.State, err = bench.MakeDir("/run")
+	if err == nil {
+		err = exportPython(ctx, cfg, &opts)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(opts.Dir), os.RemoveAll(opts.State))
 	}
 	return bench.Run(ctx, opts)
 }

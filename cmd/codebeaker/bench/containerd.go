@@ -46,6 +46,7 @@ type stockOptions struct {
 	// command starts containerd; it is called with its root and state.
 	command []string
 	dir     string
+	state   string
 	cgroup  string
 	image   Image
 	// shim is the runtime's name or path, runc the program that it runs.
@@ -54,8 +55,8 @@ type stockOptions struct {
 }
 
 func startStock(ctx context.Context, o stockOptions) (_ *stock, retErr error) {
-	root, state := filepath.Join(o.dir, "r"), filepath.Join(o.dir, "s")
-	if err := os.Mkdir(o.dir, 0o711); err != nil {
+	root, state := filepath.Join(o.dir, "r"), o.state
+	if err := makeDirs(o.dir, state); err != nil {
 		return nil, err
 	}
 	p, err := startProcess(nameContainerd, o.command[0], append(o.command[1:], "--root", root, "--state", state)...)
@@ -140,7 +141,7 @@ func (s *stock) Create(ctx context.Context) (_ Sandbox, retErr error) {
 		containerd.WithImage(s.image),
 		containerd.WithSnapshotter(stockSnapshotter),
 		containerd.WithNewSnapshot(id, s.image),
-		containerd.WithRuntime(s.opts.shim, &options.Options{BinaryName: s.opts.runc, Root: filepath.Join(s.opts.dir, "s", "runc")}),
+		containerd.WithRuntime(s.opts.shim, &options.Options{BinaryName: s.opts.runc, Root: filepath.Join(s.opts.state, "runc")}),
 		containerd.WithNewSpec(spec...))
 	if err != nil {
 		return nil, err
@@ -191,7 +192,7 @@ func (b *stockSandbox) exec(ctx context.Context, stdin io.Reader, args []string)
 	}
 	var out output
 	process, err := b.task.Exec(ctx, b.stock.id(), &program, cio.NewCreator(
-		cio.WithStreams(stdin, &out.stdout, &out.stderr), cio.WithFIFODir(filepath.Join(b.stock.opts.dir, "s", "f"))))
+		cio.WithStreams(stdin, &out.stdout, &out.stderr), cio.WithFIFODir(filepath.Join(b.stock.opts.state, "f"))))
 	if err != nil {
 		return "", err
 	}
@@ -272,7 +273,7 @@ func (b *stockSandbox) Delete(ctx context.Context) error {
 func (b *stockSandbox) Traces() Traces {
 	return Traces{
 		Cgroup: b.cgroup,
-		Paths:  []string{filepath.Join(b.stock.opts.dir, "s", "io.containerd.runtime.v2.task", "bench", b.container.ID())},
+		Paths:  []string{filepath.Join(b.stock.opts.state, "io.containerd.runtime.v2.task", "bench", b.container.ID())},
 		Shim:   b.container.ID(),
 	}
 }

@@ -22,7 +22,7 @@ type docker struct {
 	containerd *process
 	dockerd    *process // nil until it runs
 	client     *dockerClient
-	dir        string
+	dir, state string
 	cgroup     string
 	// foreign says that the host had runDir before.
 	foreign bool
@@ -35,7 +35,7 @@ const runDir = "/run/containerd"
 // dockerOptions say which Docker to start.
 type dockerOptions struct {
 	dockerd, containerd string // programs
-	dir                 string
+	dir, state          string
 	cgroup              string
 	image               Image
 }
@@ -43,7 +43,7 @@ type dockerOptions struct {
 // startDocker starts containerd and dockerd. A dockerd that is left to itself
 // would use the host's own containerd, where there is one.
 func startDocker(ctx context.Context, o dockerOptions) (_ *docker, retErr error) {
-	if err := os.Mkdir(o.dir, 0o711); err != nil {
+	if err := makeDirs(o.dir, o.state); err != nil {
 		return nil, err
 	}
 	in := func(name string) string { return filepath.Join(o.dir, name) }
@@ -60,11 +60,11 @@ func startDocker(ctx context.Context, o dockerOptions) (_ *docker, retErr error)
 	_, err := os.Lstat(runDir)
 	foreign := err == nil
 	p, err := startProcess("Docker's containerd", o.containerd,
-		"--config", in("containerd.toml"), "--root", in("c"), "--state", in("s"), "--address", socket, "--log-level", "error")
+		"--config", in("containerd.toml"), "--root", in("c"), "--state", filepath.Join(o.state, "c"), "--address", socket, "--log-level", "error")
 	if err != nil {
 		return nil, err
 	}
-	d := &docker{containerd: p, client: newDockerClient(in("d.sock")), dir: o.dir, cgroup: o.cgroup, foreign: foreign}
+	d := &docker{containerd: p, client: newDockerClient(in("d.sock")), dir: o.dir, state: o.state, cgroup: o.cgroup, foreign: foreign}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, d.Close(context.WithoutCancel(ctx)))
@@ -79,7 +79,7 @@ func startDocker(ctx context.Context, o dockerOptions) (_ *docker, retErr error)
 	}
 	d.dockerd, err = startProcess("dockerd", o.dockerd,
 		"--config-file", in("daemon.json"),
-		"--data-root", in("d"), "--exec-root", in("e"), "--pidfile", in("pid"), "--host", "unix://"+in("d.sock"), "--containerd", socket,
+		"--data-root", in("d"), "--exec-root", filepath.Join(o.state, "e"), "--pidfile", in("pid"), "--host", "unix://"+in("d.sock"), "--containerd", socket,
 		"--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none",
 		"--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "error")
 	if err != nil {
@@ -226,7 +226,7 @@ func (b *dockerSandbox) Traces() Traces {
 		Cgroup: path.Join(b.docker.cgroup, b.id),
 		Paths: []string{
 			filepath.Join(b.docker.dir, "d", "containers", b.id),
-			filepath.Join(b.docker.dir, "s", "io.containerd.runtime.v2.task", "moby", b.id),
+			filepath.Join(b.docker.state, "c", "io.containerd.runtime.v2.task", "moby", b.id),
 		},
 		Shim: b.id,
 	}

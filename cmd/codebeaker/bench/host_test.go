@@ -87,13 +87,13 @@ func TestSweepSaysWhatIsLeft(t *testing.T) {
 	if err := left.Start(); err != nil {
 		t.Fatal(err)
 	}
-	found, err := remains(dir, "/cbb-not-there")
+	found, err := remains("/cbb-not-there", dir)
 	if err != nil || len(found) != 1 || !strings.HasPrefix(found[0], "process ") {
 		t.Errorf("remains are %q, %v", found, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := sweep(ctx, dir, "/cbb-not-there"); err == nil {
+	if err := sweep(ctx, "/cbb-not-there", dir); err == nil {
 		t.Error("sweep says nothing")
 	}
 	if _, err := os.Stat(dir); err != nil {
@@ -101,7 +101,7 @@ func TestSweepSaysWhatIsLeft(t *testing.T) {
 	}
 	stdin.Close()
 	_ = left.Wait()
-	if err := sweep(t.Context(), dir, "/cbb-not-there"); err != nil {
+	if err := sweep(t.Context(), "/cbb-not-there", dir); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {

@@ -15,26 +15,30 @@ import (
 // settleTimeout is how long what ended may take to be gone.
 const settleTimeout = 15 * time.Second
 
-// sweep removes what a run has made for itself, its directory and cgroups, and
+// sweep removes what a run has made for itself, its directories and cgroups, and
 // fails where anything is left of what the run started: those who started it
 // should have ended it.
-func sweep(ctx context.Context, dir, cgroup string) error {
+func sweep(ctx context.Context, cgroup string, dirs ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := remains(dir, cgroup)
+		left, err := remains(cgroup, dirs...)
 		if err != nil {
 			return fmt.Errorf("look for what the bench left: %w", err)
 		}
 		if len(left) == 0 {
-			return errors.Join(removeCgroups(cgroup), os.RemoveAll(dir))
+			errs := []error{removeCgroups(cgroup)}
+			for _, dir := range dirs {
+				errs = append(errs, os.RemoveAll(dir))
+			}
+			return errors.Join(errs...)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			// The directory stays: it may hold mounts.
+			// The directories stay: they may hold mounts.
 			return fmt.Errorf("the bench left behind:\n%s", strings.Join(left, "\n"))
 		}
 	}
@@ -42,9 +46,12 @@ func sweep(ctx context.Context, dir, cgroup string) error {
 
 // remains lists the processes, mounts and cgroups of a run, but for the cgroups
 // that hold no process.
-func remains(dir, cgroup string) ([]string, error) {
+func remains(cgroup string, dirs ...string) ([]string, error) {
 	var left []string
-	pids, err := processesOf(func(arguments string) bool { return strings.Contains(arguments, dir+"/") })
+	named := func(text string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return strings.Contains(text, dir+"/") })
+	}
+	pids, err := processesOf(named)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +70,7 @@ func remains(dir, cgroup string) ([]string, error) {
 		return nil, err
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, dir+"/") {
+		if named(line) {
 			left = append(left, "mount "+strings.TrimSpace(line))
 		}
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	// removes at the end. At most 26 bytes long, as sockets below it have to fit
 	// their address; on a disk, as the subjects' own directories are.
 	Dir string
+	// State is another, in memory, for what the subjects keep in /run.
+	State string
 	// Image is below Dir.
 	Image Image
 	// ImageName is for people.
@@ -56,7 +58,7 @@ func Run(ctx context.Context, opts Options) (_ *Report, retErr error) {
 	}
 	cgroup := "/" + filepath.Base(opts.Dir)
 	defer func() {
-		retErr = errors.Join(retErr, sweep(context.WithoutCancel(ctx), opts.Dir, cgroup))
+		retErr = errors.Join(retErr, sweep(context.WithoutCancel(ctx), cgroup, opts.Dir, opts.State))
 	}()
 	report := &Report{
 		At: time.Now().UTC().Truncate(time.Second), Machine: machine, Version: opts.Version, Image: opts.ImageName, Plan: opts.Plan,
@@ -114,7 +116,7 @@ func (r *run) start(ctx context.Context) error {
 			continue
 		}
 		r.say("starting %s", s.Name)
-		c := &contestant{Info: s.Info, dir: filepath.Join(r.opts.Dir, s.short), cgroup: filepath.Join(r.cgroup, s.short)}
+		c := &contestant{Info: s.Info, dir: filepath.Join(r.opts.Dir, s.short), state: filepath.Join(r.opts.State, s.short), cgroup: filepath.Join(r.cgroup, s.short)}
 		missing, err := s.start(ctx, c)
 		if err == nil && missing == "" {
 			r.subjects = append(r.subjects, c)
@@ -217,7 +219,7 @@ func (r *run) starters() []starter {
 	serve := func(pool bool, flags ...string) func(ctx context.Context, c *contestant) (string, error) {
 		return func(ctx context.Context, c *contestant) (string, error) {
 			s, err := startServer(ctx, serverOptions{
-				program: o.Program, dir: c.dir, cgroup: c.cgroup, archive: o.Image.Archive, flags: slices.Concat(o.ServerFlags, flags),
+				program: o.Program, dir: c.dir, state: c.state, cgroup: c.cgroup, archive: o.Image.Archive, flags: slices.Concat(o.ServerFlags, flags),
 				pool: pool,
 			})
 			if err != nil {
@@ -243,7 +245,7 @@ func (r *run) starters() []starter {
 
 func (r *run) startStock(ctx context.Context, c *contestant) (string, error) {
 	s, err := startStock(ctx, stockOptions{
-		command: r.opts.Stock, dir: c.dir, cgroup: c.cgroup, image: r.opts.Image,
+		command: r.opts.Stock, dir: c.dir, state: c.state, cgroup: c.cgroup, image: r.opts.Image,
 		shim: r.opts.StockShim, runc: r.opts.Runc, swapLimit: r.opts.SwapLimit,
 	})
 	if err != nil {
@@ -254,7 +256,7 @@ func (r *run) startStock(ctx context.Context, c *contestant) (string, error) {
 }
 
 func (r *run) startDocker(ctx context.Context, c *contestant) (string, error) {
-	o := dockerOptions{dir: c.dir, cgroup: c.cgroup, image: r.opts.Image}
+	o := dockerOptions{dir: c.dir, state: c.state, cgroup: c.cgroup, image: r.opts.Image}
 	var missing string
 	if o.dockerd, missing = installed("dockerd", "docker.io"); missing != "" {
 		return missing, nil
@@ -307,7 +309,17 @@ func installed(program, debian string) (path, missing string) {
 	return path, ""
 }
 
-// MakeDir makes a directory for Options.Dir below parent.
+// makeDirs makes directories through which everybody can pass.
+func makeDirs(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := os.Mkdir(dir, 0o711); err != nil { //nolint:gosec // as of MakeDir
+			return err
+		}
+	}
+	return nil
+}
+
+// MakeDir makes a directory for Options.Dir or State below parent.
 func MakeDir(parent string) (string, error) {
 	dir, err := os.MkdirTemp(parent, "cbb-")
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -36,6 +35,7 @@ type server struct {
 type serverOptions struct {
 	program string // codebeaker
 	dir     string
+	state   string
 	cgroup  string
 	archive string // of the image
 	flags   []string
@@ -44,9 +44,8 @@ type serverOptions struct {
 
 // startServer starts a server with an image.
 func startServer(ctx context.Context, o serverOptions) (_ *server, retErr error) {
-	state := filepath.Join(o.dir, "s")
-	host := []string{"--root", filepath.Join(o.dir, "r"), "--state", state}
-	if err := os.Mkdir(o.dir, 0o711); err != nil {
+	host := []string{"--root", filepath.Join(o.dir, "r"), "--state", o.state}
+	if err := makeDirs(o.dir, o.state); err != nil {
 		return nil, err
 	}
 	if _, err := runProgram(ctx, o.program, append([]string{"images", "import", "python", o.archive}, host...)...); err != nil {
@@ -59,7 +58,7 @@ func startServer(ctx context.Context, o serverOptions) (_ *server, retErr error)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{process: p, cgroup: o.cgroup, state: state, pool: o.pool}
+	s := &server{process: p, cgroup: o.cgroup, state: o.state, pool: o.pool}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, s.Close(context.WithoutCancel(ctx)))

@@ -74,8 +74,9 @@ type Info struct {
 type contestant struct {
 	Info
 	Subject
-	// dir holds everything of it, and is in the arguments of its processes.
-	dir string
+	// dir holds what it has on a disk, and state what it has in memory. One of
+	// them is in the arguments of each of its processes.
+	dir, state string
 	// cgroup is the parent of its sandboxes' cgroups.
 	cgroup string
 	// settle returns when a pool that it has is full; nil where it has none.
