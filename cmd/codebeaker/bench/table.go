@@ -9,13 +9,16 @@ import (
 
 // title describes a group of cells: the same thing, of several subjects.
 func (c *Cell) title() string {
-	if c.Mode == Sequential {
+	switch c.Mode {
+	case Sequential:
 		return fmt.Sprintf("%s, %s", c.Measure, c.Mode)
-	}
-	if c.Mode == Staggered {
+	case Staggered:
 		return fmt.Sprintf("%s, %d staggered", c.Measure, c.AtOnce)
+	case Again:
+		return fmt.Sprintf("%s, %d at once again", c.Measure, c.AtOnce)
+	default:
+		return fmt.Sprintf("%s, %d at once", c.Measure, c.AtOnce)
 	}
-	return fmt.Sprintf("%s, %d at once", c.Measure, c.AtOnce)
 }
 
 // groups calls f with the cells of each thing that was measured.
