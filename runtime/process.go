@@ -10,11 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
+	"github.com/containerd/containerd/api/services/tasks/v1"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 
 	"codebeaker/runtime/agent"
 	"codebeaker/runtime/cgroup"
@@ -61,7 +64,9 @@ type Process struct {
 	io        processIO
 	pidfd     *os.File // nil where the kernel has none
 	// raw says that the shim reports the exit status as wait(2) gives it.
-	raw       bool
+	raw bool
+	// ended says that the shim has told the end of the program.
+	ended     atomic.Bool
 	exit      <-chan containerd.ExitStatus
 	closeOnce sync.Once
 	closeErr  error
@@ -240,6 +245,7 @@ func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
 		if err := status.Error(); err != nil {
 			return ExitStatus{}, fmt.Errorf("wait for process: %w: %w", err, errdefs.ErrUnavailable)
 		}
+		p.ended.Store(true)
 		if p.raw {
 			return waitStatus(syscall.WaitStatus(status.ExitCode())), nil
 		}
@@ -294,8 +300,7 @@ func (p *Process) close(ctx context.Context) error {
 	ctx = p.container.runtime.in(ctx)
 	var errs []error
 	if p.process != nil {
-		_, err := p.process.Delete(ctx, containerd.WithProcessKill)
-		if err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, syscall.ESRCH) {
+		if err := p.delete(ctx); err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("delete exec: %w", err))
 		}
 	}
@@ -308,6 +313,20 @@ func (p *Process) close(ctx context.Context) error {
 	}
 	errs = append(errs, p.container.forget(p.group))
 	return errors.Join(errs...)
+}
+
+// delete removes the exec from its shim, and first ends the program where that
+// has not ended. The client's own Delete would ask the shim three things more of
+// one that has.
+func (p *Process) delete(ctx context.Context) error {
+	if !p.ended.Load() {
+		_, err := p.process.Delete(ctx, containerd.WithProcessKill)
+		return err
+	}
+	_, err := p.container.runtime.opts.Client.TaskService().DeleteProcess(ctx, &tasks.DeleteProcessRequest{
+		ContainerID: p.container.id, ExecID: p.process.ID(),
+	})
+	return errgrpc.ToNative(err)
 }
 
 // abandon closes a process that could not be started.
