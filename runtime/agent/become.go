@@ -99,8 +99,17 @@ func (c *child) become() {
 	if _, _, errno = unix.RawSyscall(unix.SYS_SETRESUID, c.uid, c.uid, c.uid); errno != 0 {
 		goto failed
 	}
-	stage = wire.StageFilter
-	if _, _, errno = unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&c.filter))); errno != 0 {
+	if c.zygote == 0 {
+		stage = wire.StageFilter
+		if _, _, errno = unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&c.filter))); errno != 0 {
+			goto failed
+		}
+		// What root has, and others would inherit.
+		stage = wire.StageUser
+		if _, _, errno = unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&c.caps)), uintptr(unsafe.Pointer(&c.noCaps)), 0); errno != 0 {
+			goto failed
+		}
+	} else if _, _, errno = unix.RawSyscall(unix.SYS_FCNTL, c.zygote, unix.F_SETFD, 0); errno != 0 {
 		goto failed
 	}
 

@@ -21,6 +21,9 @@
 //     session's user, in packets that carry a FileRequest or a FileReply and a
 //     piece of a file (Packets).
 //
+// Where the shim asks for it, init has a zygote beside it, an interpreter that
+// forks itself into programs (zygote.go).
+//
 // The agent trusts its arguments, its standard input and its socket, which come
 // from the host, and nothing else. No program inherits the socket.
 package agent

@@ -12,6 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ForkedStatus is added by a shim to a status as wait(2) gives it where the
+// container's zygote forked the program.
+const ForkedStatus = 1 << 16
+
 // Exit codes of a program that could not be started, as shells have them.
 const (
 	ExitNotExecutable = 126
@@ -20,6 +24,11 @@ const (
 
 // RoleExec is the first argument of the exec role.
 const RoleExec = "exec"
+
+// RoleZygote is the first argument of what a shim that starts programs takes for
+// the zygote: an interpreter and the modules that it loads follow. The agent has
+// no such role.
+const RoleZygote = "zygote"
 
 // ExecArgs are the arguments of the exec role.
 type ExecArgs struct {
@@ -33,13 +42,16 @@ type ExecArgs struct {
 	// WaitStatus asks a shim that starts the program itself to report its status
 	// as wait(2) gives it. The agent makes nothing of it.
 	WaitStatus bool
+	// Fork asks a shim that starts the program itself to have the container's
+	// zygote fork it, where there is one. The agent makes nothing of it.
+	Fork bool
 	// Args are the program and its arguments.
 	Args []string
 }
 
 // ParseExec reads
 //
-//	[-dir DIR] [-line] [-tty] [-waitstatus] -- NAME [ARG ...]
+//	[-dir DIR] [-line] [-tty] [-waitstatus] [-fork] -- NAME [ARG ...]
 func ParseExec(args []string) (*ExecArgs, error) {
 	e := &ExecArgs{}
 	flags := flag.NewFlagSet(RoleExec, flag.ContinueOnError)
@@ -47,6 +59,7 @@ func ParseExec(args []string) (*ExecArgs, error) {
 	flags.StringVar(&e.Dir, "dir", "", "")
 	flags.BoolVar(&e.Line, "line", false, "")
 	flags.BoolVar(&e.Terminal, "tty", false, "")
+	flags.BoolVar(&e.Fork, "fork", false, "")
 	flags.BoolVar(&e.WaitStatus, "waitstatus", false, "")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

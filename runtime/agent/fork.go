@@ -22,12 +22,16 @@ type child struct {
 	gate    uintptr
 	streams [3]uintptr
 	tty     bool
-	tasks   []uintptr
+	// zygote is the descriptor that the zygote inherits; 0 for all others.
+	zygote uintptr
+	tasks  []uintptr
 
 	umask      uintptr
 	rlimits    []rlimit
 	groups     []uint32
 	uid, gid   uintptr
+	caps       unix.CapUserHeader
+	noCaps     [2]unix.CapUserData
 	filter     unix.SockFprog
 	dir        *byte
 	candidates []*byte // files that the name may stand for, in their order
@@ -60,7 +64,7 @@ func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, 
 		clone: cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD)},
 		gate:  uintptr(gate), tty: spec.Terminal,
 		umask: uintptr(spec.Umask), groups: spec.Groups, uid: uintptr(spec.UID), gid: uintptr(spec.GID),
-		zero: [1]byte{'0'},
+		zero: [1]byte{'0'}, caps: unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3},
 	}
 	c.clone.pidfd = uint64(uintptr(unsafe.Pointer(&c.pidfd))) //nolint:gosec // clone3 writes it
 	for i, fd := range streams {

@@ -86,6 +86,15 @@ func (c *children) reapUntilTerminated(ended <-chan struct{}) int {
 	}
 }
 
+// kill ends a program that runs. The caller holds mu.
+func (c *children) kill(p *program) {
+	for pid, running := range c.programs {
+		if running == p {
+			_ = unix.Kill(pid, unix.SIGKILL) // it is there until it is reaped
+		}
+	}
+}
+
 // reap collects every child that has ended. One SIGCHLD may stand for many.
 func (c *children) reap() {
 	for {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -22,6 +23,8 @@ type starter struct {
 	mu sync.Mutex
 	// waiting are the programs that were not told to go yet, by id.
 	waiting map[uint32]*program
+	// zygote is the container's, from the making of its process to its end.
+	zygote *zygote
 }
 
 // program is one that the shim asked for.
@@ -29,6 +32,7 @@ type program struct {
 	id      uint32
 	spec    *wire.Program
 	streams [3]int
+	forked  bool                 // from the zygote
 	exited  chan unix.WaitStatus // one value
 	goes    chan bool            // one value: whether it may become the program
 }
@@ -122,6 +126,7 @@ func (s *starter) run(p *program, fds []int) error {
 		}
 	}()
 	defer closeFD(gate)
+	defer s.forget(p)
 	f := readReport(gate) // in its cgroups, and waiting
 	if f == nil {
 		// The gate ended: it was killed before it could wait.
@@ -154,10 +159,61 @@ func (s *starter) run(p *program, fds []int) error {
 	}
 	closeFD(p.streams[2])
 	p.streams[2] = -1
-	if err := s.link.send(wire.Message{Kind: wire.Running, ID: p.id}); err != nil {
+	running := wire.Message{Kind: wire.Running, ID: p.id}
+	if p.forked {
+		running.Detail = wire.Forked
+	}
+	if err := s.link.send(running); err != nil {
 		return err
 	}
-	return s.link.send(wire.Message{Kind: wire.Exited, ID: p.id, Argument: uint32(<-p.exited) & 0xffff})
+	if z := s.zygoteOf(p); z != nil {
+		z.greet()
+	}
+	status := <-p.exited
+	s.forget(p) // before another one is asked for
+	return s.link.send(wire.Message{Kind: wire.Exited, ID: p.id, Argument: uint32(status) & 0xffff})
+}
+
+// claimZygote makes the program the container's zygote, or fails where there is
+// one. It returns the descriptor that is for the interpreter.
+func (s *starter) claimZygote(p *program) (int, error) {
+	z, theirs, err := newZygote(p)
+	if err != nil {
+		return -1, &failure{wire.StageExec, errno(err)}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.zygote != nil {
+		closeAll([]int{z.fd, theirs})
+		return -1, unix.EBUSY
+	}
+	s.zygote = z
+	return theirs, nil
+}
+
+// zygoteOf returns the zygote that the program is, nil where it is none.
+func (s *starter) zygoteOf(p *program) *zygote {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.zygote == nil || s.zygote.program != p {
+		return nil
+	}
+	return s.zygote
+}
+
+// forget forgets the zygote that the program is, where it is one.
+func (s *starter) forget(p *program) {
+	z := s.zygoteOf(p)
+	if z == nil {
+		return
+	}
+	s.mu.Lock()
+	s.zygote = nil
+	s.mu.Unlock()
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.ready = false
+	closeFD(z.fd)
 }
 
 func (s *starter) fail(p *program, f *failure) error {
@@ -196,24 +252,66 @@ func (s *starter) make(p *program, fds []int) (gate int, ready []int, retErr err
 		closeFD(gates[0])
 		return -1, ready, &failure{wire.StagePrepare, errno(err)}
 	}
-	c, err := newChild(p.spec, p.streams, gates[1], rest)
-	if err == nil {
-		var pidfd int
-		s.children.mu.Lock()
-		var pid int
-		if pid, pidfd, err = c.fork(); err == nil {
-			s.children.programs[pid] = p
-			ready = append([]int{pidfd}, ready...)
-		}
-		s.children.mu.Unlock()
-	}
+	pidfd, err := s.fork(p, gates[1], rest)
 	if err != nil {
 		closeFD(gates[0])
 		closeFD(said)
+		if f, ok := errors.AsType[*failure](err); ok {
+			return -1, ready, f
+		}
 		return -1, ready, &failure{wire.StageFork, errno(err)}
 	}
+	ready = append([]int{pidfd}, ready...)
 	p.streams[2] = said
 	return gates[0], ready, nil
+}
+
+// fork makes a program's process, through the zygote where that can be, and
+// returns its pidfd. The descriptors stay the caller's.
+func (s *starter) fork(p *program, gate int, rest []int) (pidfd int, err error) {
+	inherited := -1
+	if p.spec.Zygote {
+		if inherited, err = s.claimZygote(p); err != nil {
+			return -1, err
+		}
+		defer closeFD(inherited)
+		defer func() {
+			if err != nil {
+				s.forget(p)
+			}
+		}()
+	}
+	var z *zygote
+	if p.spec.Fork {
+		s.mu.Lock()
+		z = s.zygote
+		s.mu.Unlock()
+	}
+	c, err := newChild(p.spec, p.streams, gate, rest)
+	if err != nil {
+		return -1, err
+	}
+	if inherited >= 0 {
+		c.zygote = uintptr(inherited)
+	}
+	s.children.mu.Lock()
+	defer s.children.mu.Unlock()
+	var pid int
+	err = errDeclined
+	if z != nil {
+		pid, pidfd, err = z.fork(p.spec, slices.Concat(p.streams[:], rest, []int{gate}))
+		p.forked = err == nil
+		if err != nil && !errors.Is(err, errDeclined) {
+			s.children.kill(z.program)
+		}
+	}
+	if err != nil {
+		pid, pidfd, err = c.fork()
+	}
+	if err == nil {
+		s.children.programs[pid] = p
+	}
+	return pidfd, err
 }
 
 // failure is why a program could not be started.

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"codebeaker/runtime/agent"
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
 )
@@ -247,7 +248,7 @@ func (e *exec) await(p *program) {
 	<-over
 	code := status
 	if !e.request.raw {
-		code = exitCode(unix.WaitStatus(status))
+		code = exitCode(unix.WaitStatus(status &^ agent.ForkedStatus))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -256,10 +257,10 @@ func (e *exec) await(p *program) {
 	close(e.exited)
 }
 
-// told returns the status that the agent tells. One that does not, of a process
+// told returns the status that the agent tells, with agent.ForkedStatus. One that does not, of a process
 // that is over, ends with its container.
 func (e *exec) told(p *program, over <-chan struct{}) uint32 {
-	status := killedStatus
+	status, forked := killedStatus, uint32(0)
 	var late <-chan time.Time
 	for {
 		select {
@@ -267,8 +268,11 @@ func (e *exec) told(p *program, over <-chan struct{}) uint32 {
 			if !ok {
 				return status
 			}
+			if r.message.Kind == wire.Running && r.message.Detail == wire.Forked {
+				forked = agent.ForkedStatus
+			}
 			if r.message.Kind == wire.Exited {
-				status = r.message.Argument
+				status = r.message.Argument | forked
 			}
 		case <-over:
 			timer := time.NewTimer(tellTimeout)

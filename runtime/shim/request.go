@@ -27,7 +27,7 @@ type request struct {
 
 // newRequest turns the process of an exec into a request. A process that runs
 // the agent in its exec role is the program which that would become, started as
-// it says.
+// it says; one in the role of the zygote is the container's zygote.
 func newRequest(spec []byte, agentPath string, terminal bool) (*request, error) {
 	var p specs.Process
 	if err := json.Unmarshal(spec, &p); err != nil {
@@ -62,9 +62,13 @@ func newRequest(spec []byte, agentPath string, terminal bool) (*request, error) 
 			return nil, fmt.Errorf("read the process's arguments: %w: %w", err, errdefs.ErrInvalidArgument)
 		}
 		r.raw, r.program.Soft, r.program.Line, r.program.Args = e.WaitStatus, true, e.Line, e.Args
+		r.program.Fork = e.Fork
 		if e.Dir != "" {
 			r.program.Dir = e.Dir
 		}
+	}
+	if len(p.Args) > 2 && p.Args[0] == agentPath && p.Args[1] == agent.RoleZygote {
+		r.program.Zygote, r.program.Args = true, p.Args[2:]
 	}
 	return r, nil
 }

@@ -44,12 +44,12 @@ func TestRequestIsWhatTheSpecificationSays(t *testing.T) {
 
 func TestExecRoleIsTheProgramItself(t *testing.T) {
 	r, err := ask(t, specs.Process{
-		Args: []string{"/agent", "exec", "-dir", "/w", "-line", "-waitstatus", "--", "echo", "-n"}, Cwd: "/",
+		Args: []string{"/agent", "exec", "-dir", "/w", "-line", "-waitstatus", "-fork", "--", "echo", "-n"}, Cwd: "/",
 	}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := r.program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !r.raw || r.oomScore != defaultOOMScore {
+	if p := r.program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !p.Fork || !r.raw || r.oomScore != defaultOOMScore {
 		t.Errorf("got %+v", r)
 	}
 	// Another program may have such arguments.
@@ -87,6 +87,22 @@ func TestFailuresHaveTheirClass(t *testing.T) {
 		err := explain(wire.Message{Argument: uint32(tc.stage), Detail: uint32(tc.errno)}, p)
 		if !errors.Is(err, tc.class) || !errors.Is(err, tc.errno) {
 			t.Errorf("got %v; want %v", err, tc.class)
+		}
+	}
+}
+
+func TestZygoteRoleIsTheZygote(t *testing.T) {
+	score := 100
+	r, err := ask(t, specs.Process{Args: []string{"/agent", "zygote", "python3", "json"}, OOMScoreAdj: &score, Cwd: "/"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := r.program; !p.Zygote || p.Fork || p.Soft || !slices.Equal(p.Args, []string{"python3", "json"}) || r.oomScore != 100 {
+		t.Errorf("got %+v", r)
+	}
+	for _, args := range [][]string{{"/other", "zygote", "python3"}, {"/agent", "zygote"}} {
+		if r, err := ask(t, specs.Process{Args: args}, false); err != nil || r.program.Zygote {
+			t.Errorf("%q: got %+v, %v", args, r, err)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package wire is what the shim of package shim and the agent that is pid 1 of
-// its containers say to each other. Version 1.
+// its containers say to each other. Version 2.
 //
 // They speak over one SOCK_SEQPACKET pair. The shim makes it, keeps one end, and
 // gives the other to pid 1 as an inherited descriptor, which pid 1 marks
@@ -15,7 +15,7 @@
 //	agent    Ready    -               -             pidfd, terminal
 //	shim     Go       -               -             -
 //	shim     Cancel   -               -             -
-//	agent    Running  -               -             -
+//	agent    Running  -               1: forked     -
 //	agent    Failed   Stage           errno         -
 //	agent    Exited   status          -             -
 //
@@ -37,6 +37,11 @@
 // cannot be found or executed has Running instead, a line on its standard error
 // and the exit code 126 or 127, as in a shell. Exited has the status as wait(2)
 // gives it, and comes when the process has been reaped.
+//
+// A Start with Zygote makes the container's zygote (package agent), of which there
+// is one at a time; for the shim it is a program as any other. One with Fork may
+// be made by it, and the shim learns that from Running alone: all else is the
+// same.
 //
 // Bounds: a packet is at most MaxMessage bytes with MaxFDs descriptors, a body
 // MaxStart bytes. A body that does not fit a packet is a sealed file, the last

@@ -8,7 +8,7 @@ import (
 
 const (
 	// Version is what Hello says.
-	Version = 1
+	Version = 2
 	// MaxMessage bounds a packet, in bytes.
 	MaxMessage = 32 << 10
 	// MaxFDs bounds the descriptors of a packet.
@@ -55,6 +55,9 @@ const (
 
 // InFile is Start's detail where the body is in a file.
 const InFile = 1
+
+// Forked is Running's detail where the program was forked from the zygote.
+const Forked = 1
 
 // ErrProtocol is a message that breaks the protocol.
 var ErrProtocol = errors.New("protocol error")
@@ -113,7 +116,9 @@ func (m Message) check(body int) error {
 	switch m.Kind {
 	case Hello:
 		ok = m.ID == 0 && m.Detail == 0
-	case Ready, Go, Cancel, Running:
+	case Running:
+		ok = m.ID != 0 && m.Argument == 0 && m.Detail <= Forked
+	case Ready, Go, Cancel:
 		ok = m.ID != 0 && m.Argument == 0 && m.Detail == 0
 	case Failed:
 		ok = m.ID != 0 && m.Argument >= uint32(StagePrepare) && m.Argument <= uint32(lastStage) && m.Detail > 0 && m.Detail < 4096

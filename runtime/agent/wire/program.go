@@ -29,6 +29,13 @@ type Program struct {
 	// Cgroup says that the next descriptor is a directory of the version 2 tree
 	// in which the process is made.
 	Cgroup bool
+	// Zygote says that the program becomes the container's zygote: Args are an
+	// interpreter and the modules that it loads, and the agent tells it the rest.
+	// It is root.
+	Zygote bool
+	// Fork says that the zygote may make the program's process, where that comes
+	// to the same.
+	Fork bool
 	// Tasks is how many descriptors follow that are open files "tasks" of
 	// version 1 hierarchies, which the process enters.
 	Tasks uint8
@@ -68,14 +75,18 @@ const (
 	flagLine
 	flagSoft
 	flagCgroup
-	allFlags = flagTerminal | flagLine | flagSoft | flagCgroup
+	flagZygote
+	flagFork
+	allFlags = flagTerminal | flagLine | flagSoft | flagCgroup | flagZygote | flagFork
 )
 
 // Append appends the body, or returns an error that wraps ErrProtocol where it
 // is none that ParseProgram takes.
 func (p *Program) Append(b []byte) ([]byte, error) {
 	var flags byte
-	for bit, set := range map[byte]bool{flagTerminal: p.Terminal, flagLine: p.Line, flagSoft: p.Soft, flagCgroup: p.Cgroup} {
+	for bit, set := range map[byte]bool{
+		flagTerminal: p.Terminal, flagLine: p.Line, flagSoft: p.Soft, flagCgroup: p.Cgroup, flagZygote: p.Zygote, flagFork: p.Fork,
+	} {
 		if set {
 			flags |= bit
 		}
@@ -122,6 +133,7 @@ func ParseProgram(b []byte) (*Program, error) {
 	p := &Program{}
 	flags := r.u8()
 	p.Terminal, p.Line, p.Soft, p.Cgroup = flags&flagTerminal != 0, flags&flagLine != 0, flags&flagSoft != 0, flags&flagCgroup != 0
+	p.Zygote, p.Fork = flags&flagZygote != 0, flags&flagFork != 0
 	p.Tasks, p.Rows, p.Columns = r.u8(), r.u16(), r.u16()
 	p.UID, p.GID, p.Umask = r.u32(), r.u32(), r.u32()
 	for range r.count(maxGroups, 4) {
@@ -152,6 +164,8 @@ func (p *Program) check(size int) error {
 		return fail("attributes out of bounds")
 	case len(p.Args) == 0:
 		return fail("no name")
+	case p.Zygote && (p.Fork || p.Terminal || p.Soft || p.Line || p.UID != 0):
+		return fail("what a zygote has not")
 	case len(p.Args) > maxStrings || len(p.Env) > maxStrings:
 		return fail("too many arguments or variables")
 	}

@@ -19,7 +19,7 @@ func full() *Program {
 }
 
 func TestProgramComesBackAsItWasSent(t *testing.T) {
-	for _, p := range []*Program{full(), {Args: []string{"x"}}} {
+	for _, p := range []*Program{full(), {Args: []string{"x"}}, {Args: []string{"x"}, Fork: true}, {Args: []string{"x"}, Zygote: true}} {
 		b, err := p.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -43,6 +43,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		{Kind: Go, ID: 2},
 		{Kind: Cancel, ID: 2},
 		{Kind: Running, ID: 3},
+		{Kind: Running, ID: 3, Detail: Forked},
 		{Kind: Failed, ID: 3, Argument: uint32(StageExec), Detail: 2},
 		{Kind: Exited, ID: 4, Argument: 0x8b},
 	} {
@@ -68,6 +69,7 @@ func TestWhatBreaksTheProtocolIsRefused(t *testing.T) {
 		"a length that is another": append(Message{Kind: Start, ID: 1, Argument: 9}.Append(nil), 1),
 		"a file that is too large": Message{Kind: Start, ID: 1, Argument: MaxStart + 1, Detail: InFile}.Append(nil),
 		"a body and a file":        append(Message{Kind: Start, ID: 1, Argument: 1, Detail: InFile}.Append(nil), 1),
+		"more than forked":         Message{Kind: Running, ID: 1, Detail: Forked + 1}.Append(nil),
 		"no such stage":            Message{Kind: Failed, ID: 1, Argument: uint32(lastStage) + 1, Detail: 2}.Append(nil),
 		"a failure without errno":  Message{Kind: Failed, ID: 1, Argument: uint32(StageFork)}.Append(nil),
 		"a status of 17 bits":      Message{Kind: Exited, ID: 1, Argument: 1 << 16}.Append(nil),
@@ -87,6 +89,8 @@ func TestProgramOutOfBoundsIsRefusedOnBothSides(t *testing.T) {
 		"too many groups":    func(p *Program) { p.Groups = make([]uint32, maxGroups+1) },
 		"too many limits":    func(p *Program) { p.Rlimits = make([]Rlimit, maxRlimits+1) },
 		"too many cgroups":   func(p *Program) { p.Tasks = maxTasks + 1 },
+		"a zygote of a user": func(p *Program) { *p = Program{Args: []string{"x"}, Zygote: true, UID: 1} },
+		"a forked zygote":    func(p *Program) { *p = Program{Args: []string{"x"}, Zygote: true, Fork: true} },
 		"a mask of more":     func(p *Program) { p.Umask = 0o1000 },
 		"too many bytes":     func(p *Program) { p.Args = []string{strings.Repeat("x", MaxStart)} },
 	} {
