@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"codebeaker/runtime/agent"
 	"codebeaker/runtime/cgroup"
@@ -32,6 +33,9 @@ type ExecOptions struct {
 	// Line says that a program that is not found and has no arguments may be a
 	// line of shell, which /bin/sh -c then runs.
 	Line bool
+	// Fork has the container's zygote fork the program, where there is one and
+	// that comes to the same.
+	Fork bool
 	// Dir is the working directory; relative ones start at Workspace, which it
 	// is where empty.
 	Dir string
@@ -80,6 +84,9 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 	direct := c.runtime.opts.Shim.Agent
 	if direct {
 		args = append(args, "-waitstatus")
+		if opts.Fork {
+			args = append(args, "-fork")
+		}
 	}
 	if opts.Line {
 		args = append(args, "-line")
@@ -88,7 +95,7 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 		args = append(args, "-tty")
 	}
 	args = append(append(args, "--"), opts.Args...)
-	p, err := c.start(ctx, opts.ID, args, opts.Env, opts.Terminal)
+	p, err := c.start(ctx, opts.ID, execProcess(c.pid1, args, opts.Env, opts.Terminal), opts.Terminal != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -122,11 +129,12 @@ func (p *Process) release(terminal bool) error {
 // ServeFiles starts the agent as a helper for the container's files, as
 // the session's user, on the process's stdin and stdout.
 func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
-	return c.start(ctx, id, []string{"files"}, []string{"GOMAXPROCS=2"}, nil)
+	return c.start(ctx, id, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), false)
 }
 
-// start starts the agent in a role and puts it into a cgroup of its own.
-func (c *Container) start(ctx context.Context, id string, args, env []string, terminal *Size) (_ *Process, retErr error) {
+// start starts a process, which is the agent in a role, and puts it into a cgroup
+// of its own.
+func (c *Container) start(ctx context.Context, id string, process *specs.Process, terminal bool) (_ *Process, retErr error) {
 	ctx = c.runtime.in(ctx)
 	defer func() {
 		if retErr != nil {
@@ -146,8 +154,8 @@ func (c *Container) start(ctx context.Context, id string, args, env []string, te
 			retErr = errors.Join(retErr, p.abandon(ctx))
 		}
 	}()
-	p.process, err = c.task.Exec(ctx, id, execProcess(c.pid1, args, env, terminal), func(string) (cio.IO, error) {
-		fifos, err := c.mkfifos(id, terminal != nil)
+	p.process, err = c.task.Exec(ctx, id, process, func(string) (cio.IO, error) {
+		fifos, err := c.mkfifos(id, terminal)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +175,7 @@ func (c *Container) start(ctx context.Context, id string, args, env []string, te
 		return nil, err
 	}
 	p.streams.Stdin = &stdin{WriteCloser: p.streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
-	if terminal != nil {
+	if terminal {
 		p.streams.Stderr = strings.NewReader("")
 	}
 	if c.runtime.opts.Shim.Agent {
@@ -232,6 +240,8 @@ type ExitStatus struct {
 	// before Linux 6.15 does not tell a signal from an exit code above 128,
 	// which is then taken for one, as in a shell.
 	Signal syscall.Signal
+	// Forked says that the container's zygote forked the program.
+	Forked bool
 }
 
 // Wait returns when the program has ended; others that it started may still
@@ -247,7 +257,9 @@ func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
 		}
 		p.ended.Store(true)
 		if p.raw {
-			return waitStatus(syscall.WaitStatus(status.ExitCode())), nil
+			s := waitStatus(syscall.WaitStatus(status.ExitCode() &^ agent.ForkedStatus))
+			s.Forked = status.ExitCode()&agent.ForkedStatus != 0
+			return s, nil
 		}
 		return exitStatus(int(status.ExitCode()), p.pidfd), nil
 	}

@@ -21,6 +21,7 @@ type body struct {
 	image       images.Image
 	ids         runtime.IDRange
 	container   Container
+	zygote      *zygote // nil where it has none
 }
 
 // clock times what creating a session takes.
@@ -198,5 +199,11 @@ func (m *Manager) build(ctx context.Context, b *body, limits Limits, labels map[
 		ID: b.containerID, Labels: labels, Image: b.image.Name, Snapshot: b.containerID, IDs: b.ids,
 		Limits: runtime.Limits(limits), Laps: c.step,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if lang, ok := m.opts.Catalogue.Lookup(b.language); ok {
+		b.zygote = m.newZygote(b, lang, limits)
+	}
+	return nil
 }

@@ -14,6 +14,10 @@
 // with its session. What it prints is kept, up to a limit, by byte offset
 // (package output), and with its result for a while after its end.
 //
+// Code of a language that has a zygote (Options.Zygotes) is forked from an
+// interpreter that is ready in the session, in place of starting one; the result
+// is the same (zygote.go).
+//
 // Lifecycle: Create answers when the container runs and its limits were read
 // back (StateActive); it takes a container that was started before from the warm
 // pool (pool.go) or starts one. Execute moves the session to StateActive while a

@@ -155,6 +155,9 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	if !settle(populated, r.pumps...) {
 		s.opts.Log.WarnContext(ctx, "the end of an execution's output did not come", "container", s.containerID)
 	}
+	if r.step.exec.Fork {
+		s.opts.Observer.ProgramRan(s.language, status.Forked)
+	}
 	result.ExitCode = status.Code
 	result.EndReason, result.Signal = ending(cause, status, usage.OOMKills > 0)
 	s.release(ctx, r)

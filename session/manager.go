@@ -41,6 +41,11 @@ type Options struct {
 
 	// Pool says what is kept ready; nothing where it is zero.
 	Pool PoolOptions
+	// Zygotes are the languages, by name, whose sessions have a zygote, and the
+	// modules that it loads; nil for none. The language's programs are run by the
+	// interpreter that its Run names first, with the file and its arguments
+	// behind.
+	Zygotes map[string][]string
 	// MaxSessions bounds the sessions at one time, without those that were
 	// closed and are being removed; 256.
 	MaxSessions int

@@ -16,6 +16,9 @@ type Observer interface {
 	// ExecutionEnded tells of an execution that is done. One whose program never
 	// ran or could not be followed has EndFailed for a reason.
 	ExecutionEnded(language string, reason EndReason, duration time.Duration)
+	// ProgramRan tells of the end of a program that its session's zygote could
+	// have forked: forked says that it did, and the program was not started.
+	ProgramRan(language string, forked bool)
 }
 
 // EndFailed is told to an Observer of an execution that has no result. It is
@@ -95,3 +98,4 @@ type nobody struct{}
 func (nobody) SessionCreated(string, bool, Timings)                       {}
 func (nobody) SessionClosed(string, Reason, time.Duration, time.Duration) {}
 func (nobody) ExecutionEnded(string, EndReason, time.Duration)            {}
+func (nobody) ProgramRan(string, bool)                                    {}

@@ -38,6 +38,10 @@ func (n *notes) SessionClosed(language string, why session.Reason, answered, gon
 	n.add("closed %s %s %s %s", language, why, answered, gone)
 }
 
+func (n *notes) ProgramRan(language string, forked bool) {
+	n.add("ran %s %v", language, forked)
+}
+
 func (n *notes) ExecutionEnded(language string, why session.EndReason, took time.Duration) {
 	n.add("ended %s %s %s", language, why, took)
 }

@@ -158,6 +158,10 @@ func (m *Manager) claim(ctx context.Context, image images.Image, limits Limits, 
 		if mem == nil {
 			return nil, p.endCold
 		}
+		if limits.MemoryBytes < minZygoteMemory {
+			mem.zygote.stop() // which leaves its memory to the session
+			mem.zygote = nil
+		}
 		c.done(StageClaim)
 		err := mem.container.Claim(ctx, runtime.ClaimOptions{Labels: labels, Limits: runtime.Limits(limits), Laps: c.step})
 		if err == nil {

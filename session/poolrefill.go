@@ -147,6 +147,7 @@ func (p *pool) startMember(ctx context.Context, language string) (*member, error
 	if err := p.m.build(context.WithoutCancel(ctx), &mem.body, p.m.opts.Limits, map[string]string{labelLanguage: language}, c); err != nil {
 		return nil, err
 	}
+	mem.zygote.ensure(ctx)
 	p.m.opts.Log.DebugContext(ctx, "member of the pool ready", "container", mem.containerID, "language", language, "ms", time.Since(c.started).Milliseconds())
 	return mem, nil
 }

@@ -97,7 +97,10 @@ func (s *session) planCode(c *Code) (*plan, error) {
 			aside: true, failure: "The program could not be compiled",
 		})
 	}
-	p.steps = append(p.steps, step{exec: runtime.ExecOptions{Args: append(fillAll(file, program.Run), c.Args...), Env: env}})
+	p.steps = append(p.steps, step{exec: runtime.ExecOptions{
+		Args: append(fillAll(file, program.Run), c.Args...), Env: env,
+		Fork: s.zygote != nil && lang.Name == s.language,
+	}})
 	return p, nil
 }
 

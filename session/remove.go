@@ -28,6 +28,7 @@ func newRemoval(most int) removal {
 // where too many wait to be removed it has to wait until then, and Close with
 // it.
 func (m *Manager) end(ctx context.Context, s *session) {
+	s.zygote.retire()
 	// Where it fails the programs are killed one by one, which they are anyway.
 	_ = m.retry(ctx, "kill", &s.body, func(context.Context) error { return s.container.Kill() })
 	s.commands.Wait()
@@ -79,6 +80,7 @@ func (m *Manager) removeBodyWith(ctx context.Context, b *body, before func(conte
 		m.removal.turns <- struct{}{}
 		defer func() { <-m.removal.turns }()
 		before(ctx)
+		b.zygote.stop()
 		if err := m.opts.Containers.Delete(ctx, b.containerID); err != nil {
 			return err
 		}

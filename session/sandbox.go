@@ -37,6 +37,8 @@ type Container interface {
 	Claim(ctx context.Context, opts runtime.ClaimOptions) error
 	Exec(ctx context.Context, opts runtime.ExecOptions) (Process, error)
 	ServeFiles(ctx context.Context, id string) (Process, error)
+	// StartZygote starts what programs are forked from.
+	StartZygote(ctx context.Context, id, interpreter string, modules []string) (Process, error)
 	// Wait returns when everything in the container has ended.
 	Wait(ctx context.Context) error
 	Kill() error
@@ -80,6 +82,14 @@ func (c container) Exec(ctx context.Context, opts runtime.ExecOptions) (Process,
 
 func (c container) ServeFiles(ctx context.Context, id string) (Process, error) {
 	p, err := c.Container.ServeFiles(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (c container) StartZygote(ctx context.Context, id, interpreter string, modules []string) (Process, error) {
+	p, err := c.Container.StartZygote(ctx, id, interpreter, modules)
 	if err != nil {
 		return nil, err
 	}

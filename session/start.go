@@ -64,6 +64,9 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 		e.finish(outcome, err)
 		m.executions.settle(e)
 		m.observeEnd(e)
+		if plan.steps[len(plan.steps)-1].exec.Fork {
+			s.zygote.ensure(ctx) // behind the answer
+		}
 	}()
 	return nil
 }

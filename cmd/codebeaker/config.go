@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,6 +45,10 @@ type config struct {
 	CgroupParent string   `toml:"cgroup_parent"`
 	MaxSessions  int      `toml:"max_sessions"`
 	ExecTimeout  duration `toml:"exec_timeout"`
+
+	// Of what runs Python.
+	Zygote        bool     `toml:"zygote"`
+	ZygotePreload []string `toml:"zygote_preload"`
 
 	// Of what programs print.
 	OutputFileMB   int64    `toml:"output_file_mb"`
@@ -90,6 +95,8 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
 	bindDuration(f, &c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
+	f.BoolVar(&c.Zygote, "zygote", true, "fork Python programs from an interpreter in the session that has its modules loaded; only with --runtime "+shim.Name)
+	f.StringSliceVar(&c.ZygotePreload, "zygote-preload", defaultPreload(), "`modules` that it loads, as far as the image has them")
 	f.Int64Var(&c.OutputFileMB, "output-file-mb", 64, "`MiB` of each stream of a program that are kept, those over 1 MiB in a file below --root; 0 for no files")
 	f.Int64Var(&c.OutputTotalMB, "output-total-mb", 4096, "`MiB` of all these files together; output beyond is kept up to 1 MiB a stream")
 	f.Int64Var(&c.OutputLimitMB, "output-limit-mb", 0, "`MiB` after which a program that prints more is ended; 0 for no limit")
@@ -217,6 +224,11 @@ func (c *config) check() error {
 	if c.Pool < 0 || c.PoolMin < 0 || c.PoolMemoryMB < 0 || c.PoolWindow < 0 || c.PoolKeep < 0 {
 		return errors.New("--pool, --pool-min, --pool-memory-mb, --pool-window and --pool-keep take what is not negative")
 	}
+	for _, name := range c.ZygotePreload {
+		if !moduleName.MatchString(name) {
+			return fmt.Errorf("--zygote-preload %q: takes names of modules", name)
+		}
+	}
 	for language, n := range c.PoolLanguages {
 		if _, ok := c.catalogue.Lookup(language); !ok || n < 0 {
 			return fmt.Errorf("--pool-languages %s=%d: takes languages, each with a number from 0 on", language, n)
@@ -257,6 +269,23 @@ func (c *config) pool() session.PoolOptions {
 		o.Size = 0
 	}
 	return o
+}
+
+// moduleName is what names a module of Python.
+var moduleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}$`)
+
+// defaultPreload are modules that small programs often use.
+func defaultPreload() []string {
+	return []string{"collections", "datetime", "json", "math", "random", "re", "typing"}
+}
+
+// zygotes returns the modules that the zygotes load, by language; nil where
+// there are none.
+func (c *config) zygotes(can bool) map[string][]string {
+	if !c.Zygote || !can {
+		return nil
+	}
+	return map[string][]string{"python": c.ZygotePreload}
 }
 
 // logger returns the log that the options ask for.

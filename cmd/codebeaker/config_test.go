@@ -117,3 +117,25 @@ func TestAllMistakesAreReported(t *testing.T) {
 		}
 	}
 }
+
+func TestZygotesAreWhatTheConfigurationSays(t *testing.T) {
+	c, _, err := decodeFile(t, "zygote = true\nzygote_preload = ['json', 'xml.etree']\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.zygotes(true)["python"]; !slices.Equal(got, []string{"json", "xml.etree"}) {
+		t.Errorf("modules are %q", got)
+	}
+	if got := c.zygotes(false); got != nil {
+		t.Errorf("on a runtime that has none there are %v", got)
+	}
+	c.Zygote = false
+	if got := c.zygotes(true); got != nil {
+		t.Errorf("turned off there are %v", got)
+	}
+	for name, ok := range map[string]bool{"json": true, "xml.etree.ElementTree": true, "_x1": true, "": false, "a b": false, "a..b": false, ".a": false, "1a": false, "a\x00b": false} {
+		if got := moduleName.MatchString(name); got != ok {
+			t.Errorf("module %q: %v", name, got)
+		}
+	}
+}

@@ -164,6 +164,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 		Log:             log,
 		MaxSessions:     cfg.MaxSessions,
 		Pool:            cfg.pool(),
+		Zygotes:         cfg.zygotes(h.containers.Forks()),
 		ExecTimeout:     time.Duration(cfg.ExecTimeout),
 		Spill:           spill,
 		Kept:            kept,

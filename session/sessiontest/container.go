@@ -24,6 +24,7 @@ type Container struct {
 
 	mu       sync.Mutex
 	started  []runtime.ExecOptions
+	zygotes  []runtime.ExecOptions
 	running  []*Process
 	oomKills uint64
 }
@@ -116,6 +117,30 @@ func (c *Container) ServeFiles(context.Context, string) (session.Process, error)
 		_ = c.files.serve(p.Stdin, p.Stdout) // until its input ends
 		return runtime.ExitStatus{}
 	})
+}
+
+// StartZygote implements session.Container. It runs the host's program "zygote",
+// or until it is killed.
+func (c *Container) StartZygote(_ context.Context, id, interpreter string, modules []string) (session.Process, error) {
+	opts := runtime.ExecOptions{ID: id, Args: append([]string{interpreter}, modules...)}
+	c.mu.Lock()
+	c.zygotes = append(c.zygotes, opts)
+	c.mu.Unlock()
+	program, ok := c.host.Programs["zygote"]
+	if !ok {
+		program = func(p *Process) runtime.ExitStatus {
+			<-p.Killed()
+			return runtime.ExitStatus{Code: 137, Signal: syscall.SIGKILL}
+		}
+	}
+	return c.start(opts, program)
+}
+
+// Zygotes returns the zygotes that were started, in order.
+func (c *Container) Zygotes() []runtime.ExecOptions {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]runtime.ExecOptions(nil), c.zygotes...)
 }
 
 // Wait implements session.Container.

@@ -13,6 +13,8 @@ type language struct {
 	closed, ended         *prometheus.CounterVec // by reason
 	closeTook, removeTook prometheus.Observer
 	executionTook         prometheus.Observer
+
+	programForked, programStarted prometheus.Counter
 }
 
 // start has what is measured of the creates that begin in the pool, or do not.
@@ -43,6 +45,9 @@ func (m *Metrics) newLanguage(name string) *language {
 		closeTook:     m.sessions.closeDuration.WithLabelValues(name),
 		removeTook:    m.sessions.removeDuration.WithLabelValues(name),
 		executionTook: m.executions.duration.WithLabelValues(name),
+
+		programForked:  m.executions.programs.WithLabelValues(name, "forked"),
+		programStarted: m.executions.programs.WithLabelValues(name, "started"),
 	}
 	// From zero on, or the first would not be seen as an increase.
 	for _, why := range []session.Reason{

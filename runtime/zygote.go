@@ -1,0 +1,33 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/agent"
+)
+
+// zygoteScore has the zygote die after the programs and before the agent where
+// memory is short.
+const zygoteScore = 100
+
+// Forks says whether containers can have a zygote.
+func (r *Runtime) Forks() bool { return r.opts.Shim.Agent }
+
+// StartZygote starts the container's zygote (package agent): an interpreter,
+// which is the one of the image, with these modules loaded. Those that the image
+// has not are named on its standard error. It returns before they are loaded;
+// until then, and after its end, programs are started without it. An
+// errdefs.ErrNotImplemented is a runtime that has none.
+func (c *Container) StartZygote(ctx context.Context, id, interpreter string, modules []string) (*Process, error) {
+	if !c.runtime.Forks() {
+		return nil, fmt.Errorf("start zygote through runtime %s: %w", c.runtime.opts.Shim.Name, errdefs.ErrNotImplemented)
+	}
+	p := execProcess(c.pid1, append([]string{agent.RoleZygote, interpreter}, modules...), nil, nil)
+	score := zygoteScore
+	p.User, p.OOMScoreAdj = specs.User{}, &score
+	return c.start(ctx, id, p, false)
+}
