@@ -168,6 +168,10 @@ func TestLanguagesRunPrograms(t *testing.T) {
 			if r := o.Result; r.Stdout != "héllo in arg\n" || r.ExitCode != 3 || r.Stderr != "" {
 				t.Errorf("answer is %+v", o)
 			}
+			if name == "python" && s.forks() {
+				b.awaitZygote(s)
+				both(s, b, object{"code": tc.code, "stdin": "in\n", "args": []string{"arg"}})
+			}
 			if left := b.sh("ls -A").Stdout; left != "" {
 				t.Errorf("the workspace has %q after the program", left)
 			}
@@ -198,6 +202,10 @@ func TestPackagesWithoutNetwork(t *testing.T) {
 			o = b.do(object{"type": "execute_code", "code": tc.uses})
 			if got := strings.TrimSpace(o.Result.Stdout + o.Result.Stderr); got != "42" {
 				t.Errorf("the program printed %q; answer is %+v", got, o)
+			}
+			if name == "python" && s.forks() {
+				b.awaitZygote(s)
+				both(s, b, object{"code": tc.uses})
 			}
 		})
 	}
