@@ -39,6 +39,8 @@ type session struct {
 	created     time.Time
 	idleTimeout time.Duration
 	maxLifetime time.Duration
+	// single says that it runs one program and closes.
+	single bool
 	// env is the environment of every program: the image's, ours, the
 	// session's.
 	env map[string]string

@@ -64,7 +64,7 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 		e.finish(outcome, err)
 		m.executions.settle(e)
 		m.observeEnd(e)
-		if plan.steps[len(plan.steps)-1].exec.Fork {
+		if plan.steps[len(plan.steps)-1].exec.Fork && !s.single {
 			s.zygote.ensure(ctx) // behind the answer
 		}
 	}()
@@ -178,6 +178,7 @@ func (m *Manager) Run(ctx context.Context, req RunRequest) (*Execution, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.single = true
 	code := &Code{Code: req.Code, Packages: req.Packages, ProgramOptions: ProgramOptions{Timeout: req.Timeout}}
 	plan, err := s.plan(code) // to refuse what cannot be; its environment is not known yet
 	if err != nil {

@@ -107,6 +107,27 @@ func TestSessionsHaveNoZygoteUnlessAsked(t *testing.T) {
 	})
 }
 
+func TestSessionOfOneProgramStartsNoZygote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := sessiontest.NewHost()
+		m := host.Manager(zygotes)
+		e, err := m.Run(t.Context(), session.RunRequest{Language: "python"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release := host.HoldDeletes()
+		<-e.Done()
+		synctest.Wait()
+		containers := host.Containers()
+		if len(containers) != 1 {
+			t.Fatalf("there are %d containers", len(containers))
+		}
+		expectZygotes(t, containers[0], 0)
+		release()
+		shutDown(t, host, m)
+	})
+}
+
 // TestZygoteThatEndsIsNotStartedAgainAtOnce has one that never lives long.
 func TestZygoteThatEndsIsNotStartedAgainAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
