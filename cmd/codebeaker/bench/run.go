@@ -312,7 +312,7 @@ func installed(program, debian string) (path, missing string) {
 // makeDirs makes directories through which everybody can pass.
 func makeDirs(dirs ...string) error {
 	for _, dir := range dirs {
-		if err := os.Mkdir(dir, 0o711); err != nil { //nolint:gosec // as of MakeDir
+		if err := os.Mkdir(dir, 0o711); err != nil {
 			return err
 		}
 	}
