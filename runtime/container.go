@@ -87,7 +87,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	group := r.group(opts.ID)
 	spec := newSpec(specOptions{
 		cgroup: group.Path(), ids: opts.IDs, limits: opts.Limits, env: opts.Env,
-		agent: r.opts.AgentPath, swapLimit: r.host.SwapLimit(), maxFiles: r.maxFiles, starts: r.opts.Shim.Agent,
+		agent: r.opts.AgentPath, swapLimit: r.host.SwapLimit(), maxFiles: r.maxFiles, starts: r.opts.Shim.Agent, filter: r.filter,
 	})
 	if err := os.Mkdir(r.fifoDir(opts.ID), 0o700); err != nil {
 		return nil, err

@@ -13,9 +13,11 @@ import (
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/filter"
 )
 
 // cleanupTimeout bounds what is done to clean up after a failure.
@@ -32,6 +34,8 @@ type Shim struct {
 	// Agent says that it starts programs through the agent, as package shim's
 	// own runtime does for containers that ask for it.
 	Agent bool
+	// Runc is the absolute path of the runc that such a shim uses.
+	Runc string
 }
 
 // Options say what a Runtime works with.
@@ -56,10 +60,13 @@ type Runtime struct {
 	opts     Options
 	host     cgroup.Host
 	maxFiles uint64
+	// filter is the text of the containers' seccomp filter; empty where runc is
+	// to build it.
+	filter string
 }
 
 // New checks that the host has what containers need and returns a Runtime.
-func New(opts Options) (*Runtime, error) {
+func New(ctx context.Context, opts Options) (*Runtime, error) {
 	if opts.Snapshotter == "" {
 		opts.Snapshotter = "overlayfs"
 	}
@@ -91,7 +98,29 @@ func New(opts Options) (*Runtime, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("read limit of open files: %w", err)
 	}
-	return &Runtime{opts: opts, host: host, maxFiles: files.Max}, nil
+	r := &Runtime{opts: opts, host: host, maxFiles: files.Max}
+	if opts.Shim.Agent {
+		if r.filter, err = r.learnFilter(ctx); err != nil {
+			// The filter is the same; it takes longer.
+			opts.Log.WarnContext(ctx, "every container has its seccomp filter built anew", "error", err)
+		}
+	}
+	return r, nil
+}
+
+// learnFilter has runc build the filter of all containers.
+func (r *Runtime) learnFilter(ctx context.Context) (string, error) {
+	const name = "filter"
+	program, err := filter.Learn(ctx, filter.Options{
+		Runc: r.opts.Shim.Runc, AgentPath: r.opts.AgentPath,
+		// Not below StateDir, through which the container's user cannot pass.
+		Dir:    filepath.Join(filepath.Dir(r.opts.AgentPath), "."+name),
+		Cgroup: r.group(name).Path(), IDs: specs.LinuxIDMapping{HostID: idRangeBase, Size: IDRangeSize},
+	}, agentProfile())
+	if err != nil {
+		return "", err
+	}
+	return program.Text()
 }
 
 // Close removes what the Runtime keeps for containers to share. Containers that

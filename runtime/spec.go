@@ -48,6 +48,9 @@ type specOptions struct {
 	maxFiles uint64
 	// starts says that the agent starts programs for the shim.
 	starts bool
+	// filter is the text of the filter that the agent then puts in force, empty
+	// where runc does.
+	filter string
 }
 
 // newSpec returns the OCI specification of a container.
@@ -97,8 +100,17 @@ func newSpec(o specOptions) *specs.Spec {
 	if o.starts {
 		letStart(s)
 	}
+	if o.filter != "" {
+		s.Annotations[shim.FilterAnnotation] = o.filter
+		s.Process.Args = append(s.Process.Args, strconv.Itoa(shim.FilterFD))
+		s.Linux.Seccomp = nil
+	}
 	return s
 }
+
+// agentProfile returns the profile of every container whose agent starts
+// programs.
+func agentProfile() *specs.LinuxSeccomp { return newSpec(specOptions{starts: true}).Linux.Seccomp }
 
 // newProcess returns pid 1, the agent. It is the container's root so that
 // programs cannot signal it, and has no capability all the same.

@@ -149,3 +149,18 @@ func TestAgentThatStartsProgramsHasWhatThatTakes(t *testing.T) {
 		t.Errorf("rules of clone3: %+v", rules)
 	}
 }
+
+func TestAgentPutsItsFilterInForceInPlaceOfRunc(t *testing.T) {
+	o := specOptions{cgroup: "/parent/id", ids: IDRange{HostID: 1 << 30, Size: IDRangeSize}, agent: "/host/agent", starts: true}
+	if s := newSpec(o); s.Linux.Seccomp == nil || s.Annotations[shim.FilterAnnotation] != "" {
+		t.Error("without a filter, runc has no profile")
+	}
+	o.filter = "text"
+	s := newSpec(o)
+	if s.Linux.Seccomp != nil || s.Annotations[shim.FilterAnnotation] != "text" || !s.Process.NoNewPrivileges {
+		t.Errorf("runc's profile is %v, the annotations %v", s.Linux.Seccomp, s.Annotations)
+	}
+	if got, want := s.Process.Args, []string{agentPath, "init", "3", "4"}; !slices.Equal(got, want) {
+		t.Errorf("the agent is started as %q; want %q", got, want)
+	}
+}

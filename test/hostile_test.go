@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -19,9 +20,17 @@ import (
 // session: one that somebody took over. What it does the program's environment
 // says.
 func hostileAgent(args []string) int {
-	fd, err := strconv.Atoi(args[len(args)-1])
+	if len(args) < 3 {
+		return 2 // it is not to start programs
+	}
+	fd, err := strconv.Atoi(args[2])
 	if err != nil {
 		return 2
+	}
+	if len(args) > 3 { // or it would not come far
+		if err := confineSelf(args[3]); err != nil {
+			return 2
+		}
 	}
 	say := func(m agentwire.Message, fds ...int) {
 		var rights []byte
@@ -74,6 +83,20 @@ func hostileAgent(args []string) int {
 			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, null, null, null, null, null, null, null, null)
 		}
 	}
+}
+
+// confineSelf puts the filter in force that is in a file.
+func confineSelf(fd string) error {
+	text, err := os.ReadFile("/proc/self/fd/" + fd)
+	if err != nil {
+		return err
+	}
+	program := unix.SockFprog{Len: uint16(len(text) / unix.SizeofSockFilter), Filter: (*unix.SockFilter)(unsafe.Pointer(&text[0]))}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func TestHostileAgentHarmsItsSessionAlone(t *testing.T) {

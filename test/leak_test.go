@@ -92,9 +92,9 @@ func newStack(t *testing.T, pool int) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	containers, err := runtime.New(runtime.Options{
+	containers, err := runtime.New(t.Context(), runtime.Options{
 		Client:       client,
-		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") != shim.StockName},
+		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") != shim.StockName, Runc: binary("runc")},
 		AgentPath:    agent,
 		StateDir:     filepath.Join(st.state, "fifo"),
 		CgroupParent: st.parent,

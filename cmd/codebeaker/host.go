@@ -136,7 +136,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 	if err != nil {
 		return nil, err
 	}
-	h.containers, err = runtime.New(runtime.Options{
+	h.containers, err = runtime.New(ctx, runtime.Options{
 		Client:       h.engine.Client(),
 		Shim:         runs,
 		Snapshotter:  snapshotter,
@@ -206,6 +206,7 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 		Name:    self,
 		Options: &options.Options{BinaryName: runc, Root: filepath.Join(cfg.State, shim.RuncRoot)},
 		Agent:   cfg.Runtime != shim.StockName,
+		Runc:    runc,
 	}, nil
 }
 

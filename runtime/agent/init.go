@@ -18,7 +18,8 @@ import (
 //
 // Without arguments it reaps orphans until SIGTERM. With one, the number of the
 // descriptor that is its socket to the shim, it starts programs too (package
-// wire), until the socket ends.
+// wire), until the socket ends. The number of another is that of its seccomp
+// filter, where runc gave it none.
 func Init(args []string, stderr io.Writer) int {
 	goruntime.GOMAXPROCS(2) // it waits, mostly; each more would cost memory
 	debug.SetGCPercent(20)  // one per session: small before fast
@@ -34,10 +35,20 @@ func Init(args []string, stderr io.Writer) int {
 }
 
 func serve(args []string) error {
-	fd, err := strconv.Atoi(args[0])
-	if err != nil || len(args) != 1 {
-		return errors.New("usage: init [FD]")
+	var fds []int
+	for _, arg := range args {
+		fd, err := strconv.Atoi(arg)
+		if err != nil || len(args) > 2 {
+			return errors.New("usage: init [FD [FILTER-FD]]")
+		}
+		fds = append(fds, fd)
 	}
+	if len(fds) > 1 {
+		if err := confine(fds[1]); err != nil {
+			return err
+		}
+	}
+	fd := fds[0]
 	// Before anything is started.
 	unix.CloseOnExec(fd)
 	if err := shed(); err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/filter"
 )
 
 // AgentAnnotation marks a container whose pid 1 is the agent, started to start
@@ -15,9 +17,17 @@ import (
 // Containers without it are runc's own shim's.
 const AgentAnnotation = "io.codebeaker.agent"
 
-// AgentFD is the descriptor of the agent's socket in its process, which the
-// agent's role init takes as its argument.
-const AgentFD = 3
+// FilterAnnotation has the seccomp filter (package filter) that the agent puts in
+// force for itself, in place of a profile that runc would build one from.
+const FilterAnnotation = "io.codebeaker.filter"
+
+const (
+	// AgentFD is the descriptor of the agent's socket in its process, which the
+	// agent's role init takes as its argument.
+	AgentFD = 3
+	// FilterFD is that of its filter, where it has one to put in force.
+	FilterFD = 4
+)
 
 // bundle is what of a container's specification matters to the shim.
 type bundle struct {
@@ -42,6 +52,16 @@ func readBundle(dir string) (*bundle, error) {
 // none.
 func (b *bundle) agent() string { return b.spec.Annotations[AgentAnnotation] }
 
+// filter returns the program that the agent has to put in force, or none where
+// runc does.
+func (b *bundle) filter() (filter.Program, error) {
+	text := b.spec.Annotations[FilterAnnotation]
+	if text == "" {
+		return nil, nil
+	}
+	return filter.Parse(text)
+}
+
 // check says whether the shim can run the container.
 func (b *bundle) check() error {
 	refuse := func(what string) error {
@@ -54,6 +74,8 @@ func (b *bundle) check() error {
 		return refuse("without a process on Linux")
 	case !filepath.IsAbs(b.spec.Linux.CgroupsPath):
 		return refuse("without the absolute path of a cgroup")
+	case b.spec.Annotations[FilterAnnotation] != "" && (b.spec.Linux.Seccomp != nil || !b.spec.Process.NoNewPrivileges):
+		return refuse("with a filter beside a profile, or without no_new_privs")
 	case !b.ownPIDs():
 		return refuse("without process ids of its own")
 	}

@@ -46,7 +46,11 @@ func TestContainersWithoutWhatTheAgentNeedsAreRefused(t *testing.T) {
 		"no cgroup":            func(s *specs.Spec) { s.Linux.CgroupsPath = "" },
 		"a unit of systemd":    func(s *specs.Spec) { s.Linux.CgroupsPath = "slice:x:y" },
 		"the host's processes": func(s *specs.Spec) { s.Linux.Namespaces = nil },
-		"another's processes":  func(s *specs.Spec) { s.Linux.Namespaces[0].Path = "/proc/1/ns/pid" },
+		"two filters": func(s *specs.Spec) {
+			s.Annotations[FilterAnnotation], s.Process.NoNewPrivileges, s.Linux.Seccomp = "x", true, &specs.LinuxSeccomp{}
+		},
+		"a filter without no_new_privs": func(s *specs.Spec) { s.Annotations[FilterAnnotation] = "x" },
+		"another's processes":           func(s *specs.Spec) { s.Linux.Namespaces[0].Path = "/proc/1/ns/pid" },
 	} {
 		if err := bundleOf(t, change).check(); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: %v", name, err)

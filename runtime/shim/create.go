@@ -138,13 +138,26 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 			retErr = errors.Join(retErr, l.conn.Close())
 		}
 	}()
+	given := []*os.File{agent} // AgentFD
+	program, err := c.bundle.filter()
+	if err == nil && program != nil {
+		var file *os.File
+		file, err = sealed("filter", program)
+		given = append(given, file) // FilterFD
+	}
+	if err != nil {
+		agent.Close()
+		return err
+	}
 	pidFile := filepath.Join(c.bundle.dir, stockprocess.InitPidFile)
 	_, err = c.runc.Run(ctx, c.id, c.bundle.dir, &runc.CreateOpts{
 		IO: initIO{c.streams}, PidFile: pidFile, Detach: true,
 		NoPivot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring,
-		ExtraFiles: []*os.File{agent}, // AgentFD
+		ExtraFiles: given,
 	})
-	agent.Close()
+	for _, f := range given {
+		f.Close()
+	}
 	c.streams.given()
 	if err != nil {
 		return fmt.Errorf("create container: %w", c.runcError(err))
@@ -173,6 +186,12 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 	defer timeout.Stop()
 	select {
 	case <-l.greeted:
+		if program == nil && c.bundle.spec.Linux.Seccomp == nil {
+			return nil
+		}
+		if err := c.process.confined(); err != nil {
+			return fmt.Errorf("look at what holds the agent: %w", err)
+		}
 		return nil
 	case <-l.ended:
 		return fmt.Errorf("wait for the agent: it ended, or is not of this version: %w", errdefs.ErrFailedPrecondition)

@@ -211,7 +211,7 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 	m := wire.Message{Kind: wire.Start, ID: p.id, Argument: uint32(len(body))}
 	packet := append(m.Append(nil), body...)
 	if len(packet) > wire.MaxMessage {
-		file, err := sealed(body)
+		file, err := sealed("program", body)
 		if err != nil {
 			l.forget(p)
 			return nil, err
@@ -228,19 +228,19 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 }
 
 // sealed returns a file with content that nobody can change.
-func sealed(content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+func sealed(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
-		return nil, fmt.Errorf("make a file of the program's arguments: %w", err)
+		return nil, fmt.Errorf("make a file of the agent's %s: %w", name, err)
 	}
-	f := os.NewFile(uintptr(fd), "program")
+	f := os.NewFile(uintptr(fd), name)
 	_, err = f.Write(content)
 	if err == nil {
 		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("make a file of the program's arguments: %w", err)
+		return nil, fmt.Errorf("make a file of the agent's %s: %w", name, err)
 	}
 	return f, nil
 }
