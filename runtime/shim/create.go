@@ -10,6 +10,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
@@ -63,6 +64,10 @@ func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *eve
 		paths:  paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr},
 		exited: make(chan struct{}), served: make(chan struct{}), status: task.Status_CREATED, execs: map[string]*exec{},
 	}
+	// Beside all that comes before runc moves pid 1. An error costs time alone.
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { _ = host.ReadyMoves() })
 	// For whoever cleans up after this process.
 	if err := errors.Join(stockrunc.WriteOptions(r.Bundle, opts), stockrunc.WriteRuntime(r.Bundle, opts.BinaryName)); err != nil {
 		return nil, err
