@@ -98,7 +98,15 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		return nil, err
 	}
 	step.done("record")
-	task, err := record.NewTask(ctx, cio.NullIO)
+	var where []containerd.NewTaskOpts
+	if r.shims != nil {
+		address, version, err := r.shims.give(opts.ID)
+		if err != nil {
+			return nil, err
+		}
+		where = append(where, containerd.WithTaskAPIEndpoint(address, version))
+	}
+	task, err := record.NewTask(ctx, cio.NullIO, where...)
 	if err != nil {
 		return nil, fmt.Errorf("create task: %w", err)
 	}
@@ -132,6 +140,9 @@ func (r *Runtime) record(ctx context.Context, opts ContainerOptions, spec *specs
 		ID: opts.ID, Labels: opts.Labels, Image: opts.Image,
 		Runtime:     containers.RuntimeInfo{Name: r.opts.Shim.Name},
 		Snapshotter: r.opts.Snapshotter, SnapshotKey: opts.Snapshot,
+	}
+	if r.shims != nil {
+		container.SandboxID = sharedSandbox
 	}
 	var err error
 	if r.opts.Shim.Options != nil {
@@ -216,6 +227,9 @@ func (r *Runtime) Delete(ctx context.Context, id string) error {
 	}
 	fail("remove cgroup", group.Remove(ctx))
 	fail("remove FIFOs", os.RemoveAll(r.fifoDir(id)))
+	if r.shims != nil && len(errs) == 0 {
+		r.shims.take(id)
+	}
 	return errors.Join(errs...)
 }
 

@@ -36,6 +36,9 @@ type Shim struct {
 	Agent bool
 	// Runc is the absolute path of the runc that such a shim uses.
 	Runc string
+	// Sharing has many containers served by one such shim, which is then started
+	// here. Without, each has a shim of its own, started by containerd.
+	Sharing *Sharing
 }
 
 // Options say what a Runtime works with.
@@ -63,6 +66,8 @@ type Runtime struct {
 	// filter is the text of the containers' seccomp filter; empty where runc is
 	// to build it.
 	filter string
+	// shims are those that containers share; nil where each has its own.
+	shims *shims
 }
 
 // New checks that the host has what containers need and returns a Runtime.
@@ -104,6 +109,11 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 			// The filter is the same; it takes longer.
 			opts.Log.WarnContext(ctx, "every container has its seccomp filter built anew", "error", err)
 		}
+		if opts.Shim.Sharing != nil {
+			if err := r.share(ctx, *opts.Shim.Sharing); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return r, nil
 }
@@ -125,7 +135,12 @@ func (r *Runtime) learnFilter(ctx context.Context) (string, error) {
 
 // Close removes what the Runtime keeps for containers to share. Containers that
 // run keep it alive, and go on.
-func (r *Runtime) Close() error { return r.host.Group(r.opts.CgroupParent).Prune() }
+func (r *Runtime) Close() error {
+	if r.shims != nil {
+		r.shims.close()
+	}
+	return r.host.Group(r.opts.CgroupParent).Prune()
+}
 
 // ShimName returns the name of the shim that runs the containers, or its path.
 func (r *Runtime) ShimName() string { return r.opts.Shim.Name }

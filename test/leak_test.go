@@ -45,6 +45,7 @@ type stack struct {
 	engine  *engine.Engine
 	manager *session.Manager
 	pool    int // members
+	spare   int // shims that are there without a container
 }
 
 // newStack starts a stack that keeps members ready in a pool.
@@ -92,9 +93,18 @@ func newStack(t *testing.T, pool int) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runs := runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}}
+	if os.Getenv("CODEBEAKER_RUNTIME") != shim.StockName {
+		runs.Agent, runs.Runc = true, binary("runc")
+		st.spare = 1 // which all share
+		runs.Sharing = &runtime.Sharing{
+			Containers: 32, Dir: filepath.Join(st.state, "shim"), TempDir: engine.TempDir(st.state),
+			Address: engine.SocketPath(st.state), EventAddress: engine.EventSocketPath(st.state),
+		}
+	}
 	containers, err := runtime.New(t.Context(), runtime.Options{
 		Client:       client,
-		Shim:         runtime.Shim{Name: self, Options: &options.Options{BinaryName: binary("runc"), Root: filepath.Join(st.state, shim.RuncRoot)}, Agent: os.Getenv("CODEBEAKER_RUNTIME") != shim.StockName, Runc: binary("runc")},
+		Shim:         runs,
 		AgentPath:    agent,
 		StateDir:     filepath.Join(st.state, "fifo"),
 		CgroupParent: st.parent,
@@ -238,7 +248,7 @@ func (st *stack) settled(ctx context.Context) (census, error) {
 	switch {
 	case err != nil:
 		return c, err
-	case c.containers != st.pool || c.snapshotDirs != c.snapshots || st.pool == 0 && c.cgroups+c.fifos+c.shims+c.mounts > 0:
+	case c.containers != st.pool || c.snapshotDirs != c.snapshots || st.pool == 0 && c.cgroups+c.fifos+c.mounts > 0 || c.shims > max(st.pool, st.spare):
 		return c, fmt.Errorf("the first session left %+v", c)
 	}
 	return c, nil

@@ -39,12 +39,13 @@ type config struct {
 	LogFormat  string `toml:"log_format"`
 
 	// Of every command that runs sandboxes.
-	Runc         string   `toml:"runc"`
-	Agent        string   `toml:"agent"`
-	Runtime      string   `toml:"runtime"`
-	CgroupParent string   `toml:"cgroup_parent"`
-	MaxSessions  int      `toml:"max_sessions"`
-	ExecTimeout  duration `toml:"exec_timeout"`
+	Runc            string   `toml:"runc"`
+	Agent           string   `toml:"agent"`
+	Runtime         string   `toml:"runtime"`
+	CgroupParent    string   `toml:"cgroup_parent"`
+	MaxSessions     int      `toml:"max_sessions"`
+	SessionsPerShim int      `toml:"sessions_per_shim"`
+	ExecTimeout     duration `toml:"exec_timeout"`
 
 	// Of what runs Python.
 	Zygote        bool     `toml:"zygote"`
@@ -93,6 +94,7 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.Agent, "agent", "", "codebeaker-agent's `path` (default: beside this program)")
 	f.StringVar(&c.Runtime, "runtime", "", "containerd `runtime`: "+shim.Name+", in which a session's first process starts its programs, and "+shim.StockName+", which starts runc for each, are built in; others are a name or an absolute path (default: "+shim.Name+")")
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
+	f.IntVar(&c.SessionsPerShim, "sessions-per-shim", 16, "sessions that one shim of "+shim.Name+" serves, which all end where it crashes; 1 for a shim for each")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
 	bindDuration(f, &c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
 	f.BoolVar(&c.Zygote, "zygote", true, "fork Python programs from an interpreter in the session that has its modules loaded; only with --runtime "+shim.Name)
@@ -217,6 +219,9 @@ func (c *config) check() error {
 	}
 	if c.MaxSessions < 0 {
 		return fmt.Errorf("--max-sessions %d: takes a number above 0", c.MaxSessions)
+	}
+	if c.SessionsPerShim < 0 {
+		return fmt.Errorf("--sessions-per-shim %d: takes a number above 0", c.SessionsPerShim)
 	}
 	if c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
 		return errors.New("--exec-timeout, --drain-timeout and --keep-executions take durations above 0")

@@ -202,11 +202,21 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 	if err != nil {
 		return runtime.Shim{}, fmt.Errorf("find this program: %w", err)
 	}
+	agent := cfg.Runtime != shim.StockName
+	var sharing *runtime.Sharing
+	// Of somebody else's containerd it is not known where it takes events.
+	if agent && cfg.SessionsPerShim > 1 && cfg.Containerd == "" {
+		sharing = &runtime.Sharing{
+			Containers: cfg.SessionsPerShim, Dir: filepath.Join(cfg.State, "shim"),
+			Address: engine.SocketPath(cfg.State), EventAddress: engine.EventSocketPath(cfg.State), TempDir: engine.TempDir(cfg.State),
+		}
+	}
 	return runtime.Shim{
 		Name:    self,
 		Options: &options.Options{BinaryName: runc, Root: filepath.Join(cfg.State, shim.RuncRoot)},
-		Agent:   cfg.Runtime != shim.StockName,
+		Agent:   agent,
 		Runc:    runc,
+		Sharing: sharing,
 	}, nil
 }
 

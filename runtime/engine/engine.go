@@ -69,7 +69,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, retErr error) {
 	if err := server.CreateTopLevelDirectories(cfg); err != nil {
 		return nil, fmt.Errorf("open containerd: %w", err)
 	}
-	if err := os.MkdirAll(tmpDir(opts.State), 0o700); err != nil {
+	if err := os.MkdirAll(TempDir(opts.State), 0o700); err != nil {
 		return nil, fmt.Errorf("open containerd: %w", err)
 	}
 	sink := &clientSink{namespace: opts.Namespace}
@@ -147,7 +147,11 @@ func (e *Engine) Close() error {
 // directory serves.
 func SocketPath(state string) string { return filepath.Join(state, "containerd.sock") }
 
-func tmpDir(state string) string { return filepath.Join(state, "tmp") }
+// EventSocketPath returns where such an engine takes the events of shims.
+func EventSocketPath(state string) string { return SocketPath(state) + ".ttrpc" }
+
+// TempDir returns the directory in which shims put mount points for a moment.
+func TempDir(state string) string { return filepath.Join(state, "tmp") }
 
 func serverConfig(opts Options) *config.Config {
 	root, state := opts.Root, opts.State
@@ -171,11 +175,11 @@ func serverConfig(opts Options) *config.Config {
 		},
 		Plugins: map[string]any{
 			"io.containerd.server.v1.grpc":  map[string]any{"address": SocketPath(state)},
-			"io.containerd.server.v1.ttrpc": map[string]any{"address": SocketPath(state) + ".ttrpc"},
+			"io.containerd.server.v1.ttrpc": map[string]any{"address": EventSocketPath(state)},
 			"io.containerd.shim.v1.manager": map[string]any{
 				"socket_dir": filepath.Join(state, "s"),
 				// Shims put mount points of layers with mapped ids there.
-				"env": []string{"TMPDIR=" + tmpDir(state)},
+				"env": []string{"TMPDIR=" + TempDir(state)},
 			},
 			// Its collectors would be registered with the process too, and an
 			// engine that is opened after another would panic.

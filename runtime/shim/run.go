@@ -22,7 +22,9 @@
 // where, raises its score for the OOM killer, and lets it go. The shim holds the
 // other end of every FIFO, so that nothing a program does depends on whether a
 // client still lives. It takes whatever comes out of a container for a lie, and
-// never waits for it without bound. Where the shim dies, the agent ends, and with
+// never waits for it without bound. Such a shim can serve many containers
+// (Shared), each with locks of its own, and waits for none of them with one that
+// others need. Where the shim dies, the agent ends, and with
 // it all; containerd then has a new process of the binary clean up.
 package shim
 
@@ -67,7 +69,7 @@ func Run(ctx context.Context) error {
 	if self, err := os.Executable(); err == nil {
 		_ = os.Setenv("PATH", filepath.Dir(self)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	}
-	name, newTasks, agent := StockName, newStockTasks, hasAgent()
+	name, newTasks, agent := StockName, newStockTasks, isShared() || hasAgent()
 	if agent {
 		name, newTasks = Name, newTasksWithAgent
 	}
@@ -131,16 +133,23 @@ func serves(args []string) bool {
 }
 
 // logToContainerd sends warnings and errors to the FIFO in the bundle that
-// containerd copies from, as RunShim would, but for one line: on cgroup v1, a
+// containerd copies from, or that of a shared shim, as RunShim would, but for one line: on cgroup v1, a
 // shim that shuts down says it without end, because its watcher of memory
 // events takes the cause of its context's end for a failure to wait.
 func logToContainerd(ctx context.Context) error {
-	fd, err := fifo.OpenFifoDup2(ctx, "log", unix.O_WRONLY, 0o700, int(os.Stderr.Fd()))
-	if err != nil {
-		return err
-	}
 	logger := log.L.Logger
-	logger.SetOutput(fd)
+	if isShared() {
+		if err := logToStarter(); err != nil {
+			return err
+		}
+		logger.SetOutput(os.Stderr)
+	} else {
+		fd, err := fifo.OpenFifoDup2(ctx, "log", unix.O_WRONLY, 0o700, int(os.Stderr.Fd()))
+		if err != nil {
+			return err
+		}
+		logger.SetOutput(fd)
+	}
 	logger.SetLevel(logrus.WarnLevel)
 	logger.SetFormatter(quietFormatter{&logrus.TextFormatter{TimestampFormat: log.RFC3339NanoFixed, FullTimestamp: true}})
 	return nil

@@ -39,6 +39,8 @@ type service struct {
 
 	mu         sync.Mutex
 	containers map[string]*container
+	// wanted says that the shim goes on without containers.
+	wanted bool
 	// creating counts containers whose pid 1 is not known yet, and strays are
 	// the ends that were seen meanwhile, by pid.
 	creating int
@@ -67,7 +69,37 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 	go s.reap(ctx, exits)
 	go s.events.run(ctx, publisher)
 	down.RegisterCallback(s.events.close)
+	if isShared() {
+		return s, s.share(ctx)
+	}
 	return s, nil
+}
+
+// share lets the service go on without containers until nobody wants it any
+// more.
+func (s *service) share(ctx context.Context) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	s.wanted = true
+	go func() { // its end is that of the shim's process
+		awaitUnwanted(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wanted = false
+		s.endUnused()
+	}()
+	s.shutdown.RegisterCallback(func(context.Context) error { return os.RemoveAll(dir) })
+	return nil
+}
+
+// endUnused ends a shim that has no containers, unless it may get others. The
+// caller holds mu.
+func (s *service) endUnused() {
+	if len(s.containers) == 0 && s.creating == 0 && !s.wanted {
+		s.shutdown.Shutdown()
+	}
 }
 
 // RegisterTTRPC registers the service.
@@ -429,12 +461,11 @@ func (s *service) Connect(_ context.Context, r *taskAPI.ConnectRequest) (*taskAP
 	return &taskAPI.ConnectResponse{ShimPid: uint32(os.Getpid()), TaskPid: uint32(pid)}, nil
 }
 
-// Shutdown ends the shim where it serves no container any more.
+// Shutdown ends the shim where it serves no container any more, and is not
+// shared by those that come.
 func (s *service) Shutdown(context.Context, *taskAPI.ShutdownRequest) (*ptypes.Empty, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.containers) == 0 && s.creating == 0 {
-		s.shutdown.Shutdown()
-	}
+	s.endUnused()
 	return &ptypes.Empty{}, nil
 }
