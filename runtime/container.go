@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/shim"
 )
 
 // ContainerOptions say what container to make.
@@ -45,6 +46,15 @@ type laps struct {
 }
 
 func newLaps(told func(string, time.Duration)) *laps { return &laps{time.Now(), told} }
+
+// part says that a step took so much that was a part of the one under way, of
+// which it is none any more.
+func (l *laps) part(step string, took time.Duration) {
+	if l.told != nil {
+		l.told(step, took)
+	}
+	l.since = l.since.Add(took)
+}
 
 // done says that a step has ended.
 func (l *laps) done(step string) {
@@ -88,6 +98,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	spec := newSpec(specOptions{
 		cgroup: group.Path(), ids: opts.IDs, limits: opts.Limits, env: opts.Env,
 		agent: r.opts.AgentPath, swapLimit: r.host.SwapLimit(), maxFiles: r.maxFiles, starts: r.opts.Shim.Agent, filter: r.filter,
+		stages: r.stagesFile(opts.ID),
 	})
 	if err := os.Mkdir(r.fifoDir(opts.ID), 0o700); err != nil {
 		return nil, err
@@ -110,7 +121,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	if err != nil {
 		return nil, fmt.Errorf("create task: %w", err)
 	}
-	step.done("task")
+	r.tellTask(ctx, opts.ID, step)
 	// Before Start, so that no end is missed.
 	exit, err := task.Wait(context.WithoutCancel(ctx))
 	if err != nil {
@@ -130,6 +141,24 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	}
 	step.done("start")
 	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit}, nil
+}
+
+// stagesFile is where a shim of our own says what making a container took.
+func (r *Runtime) stagesFile(id string) string { return filepath.Join(r.fifoDir(id), "stages") }
+
+// tellTask tells what making the task took: what the shim did by its own account,
+// and for the rest "task".
+func (r *Runtime) tellTask(ctx context.Context, id string, step *laps) {
+	if r.opts.Shim.Agent {
+		stages, err := shim.ReadStages(r.stagesFile(id))
+		if err != nil {
+			r.opts.Log.WarnContext(ctx, "learn what the shim took", "container", id, "error", err)
+		}
+		for _, s := range stages {
+			step.part(s.Name, s.Took)
+		}
+	}
+	step.done("task")
 }
 
 // record writes a container's record. The client's own NewContainer makes a

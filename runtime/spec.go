@@ -51,6 +51,8 @@ type specOptions struct {
 	// filter is the text of the filter that the agent then puts in force, empty
 	// where runc does.
 	filter string
+	// stages is the path of a file in which the shim then says what it took.
+	stages string
 }
 
 // newSpec returns the OCI specification of a container.
@@ -99,6 +101,9 @@ func newSpec(o specOptions) *specs.Spec {
 	s.Linux.Seccomp = seccomp.DefaultProfile(s)
 	if o.starts {
 		letStart(s)
+	}
+	if o.starts && o.stages != "" {
+		s.Annotations[shim.StagesAnnotation] = o.stages
 	}
 	if o.filter != "" {
 		s.Annotations[shim.FilterAnnotation] = o.filter

@@ -38,7 +38,14 @@ const (
 	StageSnapshot Stage = "snapshot"
 	// StageRecord writes the container's record, or the claim into it.
 	StageRecord Stage = "record"
-	// StageTask makes the container: shim, namespaces, mounts, cgroups.
+	// StageMount mounts the root filesystem. It and the next two are in StageTask
+	// where another runtime than our own does them.
+	StageMount Stage = "mount"
+	// StageRunc makes namespaces, mounts and cgroups, and starts pid 1 in them.
+	StageRunc Stage = "runc"
+	// StageAgent has pid 1 ready to start programs.
+	StageAgent Stage = "agent"
+	// StageTask has a shim, and what else of the container is made by containerd.
 	StageTask Stage = "task"
 	// StageLimits writes the limits that were asked for.
 	StageLimits Stage = "limits"

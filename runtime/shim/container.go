@@ -30,6 +30,7 @@ type container struct {
 	group  cgroup.Group
 	events *events
 	paths  paths
+	watch  stopwatch // of its making
 
 	process *process // pid 1
 	link    *link

@@ -72,9 +72,11 @@ func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *eve
 	if err := errors.Join(stockrunc.WriteOptions(r.Bundle, opts), stockrunc.WriteRuntime(r.Bundle, opts.BinaryName)); err != nil {
 		return nil, err
 	}
+	c.watch.lap("")
 	if err := c.mount(r); err != nil {
 		return nil, err
 	}
+	c.watch.lap(stageMount)
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, c.unmount())
@@ -90,6 +92,9 @@ func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *eve
 	}()
 	if err := c.run(ctx, opts); err != nil {
 		return nil, err
+	}
+	if err := c.watch.write(b.spec.Annotations[StagesAnnotation]); err != nil {
+		log.G(ctx).WithError(err).WithField("container", c.id).Warn("tell what it took")
 	}
 	return c, nil
 }
@@ -176,6 +181,7 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 			c.process.close()
 		}
 	}()
+	c.watch.lap(stageRunc)
 	pid, err := runc.ReadPidFile(pidFile)
 	if err != nil {
 		return fmt.Errorf("find pid 1: %w", err)
@@ -191,12 +197,12 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 	defer timeout.Stop()
 	select {
 	case <-l.greeted:
-		if program == nil && c.bundle.spec.Linux.Seccomp == nil {
-			return nil
+		if program != nil || c.bundle.spec.Linux.Seccomp != nil {
+			if err := c.process.confined(); err != nil {
+				return fmt.Errorf("look at what holds the agent: %w", err)
+			}
 		}
-		if err := c.process.confined(); err != nil {
-			return fmt.Errorf("look at what holds the agent: %w", err)
-		}
+		c.watch.lap(stageAgent)
 		return nil
 	case <-l.ended:
 		return fmt.Errorf("wait for the agent: it ended, or is not of this version: %w", errdefs.ErrFailedPrecondition)

@@ -174,9 +174,9 @@ func listenFile(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
 	l.SetUnlinkOnClose(false)
-	return l.File()
+	f, err := l.File()
+	return f, errors.Join(err, l.Close())
 }
 
 // openLog makes the FIFO that a shared shim logs to. Who opens it for reading
