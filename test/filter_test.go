@@ -44,7 +44,7 @@ func TestFilterIsWhatRuncMakesOfTheProfile(t *testing.T) {
 	if k.spec.Linux.Seccomp != nil || k.spec.Annotations[shim.FilterAnnotation] == "" {
 		t.Fatal("runc built the session's filter; this proves nothing")
 	}
-	got, err := filter.Read(int(k.Pid()))
+	got, err := filter.Read(t.Context(), int(k.Pid()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func underRunc(t *testing.T, bundle, id string) (filter.Program, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := filter.Read(pid)
+	p, err := filter.Read(t.Context(), pid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (m measures) is(want measures) error {
 }
 
 func TestMetricsOfASessionAddUp(t *testing.T) {
-	s := private(t)
+	s := private(t, "--sessions-per-shim", "1") // so that shims come and go
 	before := s.metrics(t)
 	b := s.session(t, nil)
 	b.do(object{"type": "write_file", "path": "x", "content": "1"})

@@ -83,7 +83,7 @@ func Learn(ctx context.Context, opts Options, profile *specs.LinuxSeccomp) (_ Pr
 	if err != nil {
 		return nil, err
 	}
-	return Read(pid)
+	return Read(ctx, pid)
 }
 
 // newSpec returns a container in which there is the agent alone, which waits.

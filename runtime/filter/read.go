@@ -1,44 +1,75 @@
 package filter
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	goruntime "runtime"
+	"time"
 	"unsafe"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
 
+// pause is how long it is until something is looked at again.
+const pause = time.Millisecond
+
 // Read asks the kernel for the filter of a process that has one, and only one,
-// and stops it for as long as that takes. It takes CAP_SYS_ADMIN, a kernel with
-// CONFIG_CHECKPOINT_RESTORE, and no filter on the process that asks.
-func Read(pid int) (_ Program, retErr error) {
+// and stops it for as long as that takes. Of one that runc starts it first waits
+// until that has become the container's program: runc is done a little before,
+// and who is stopped in that moment may never say so. It takes CAP_SYS_ADMIN, a
+// kernel with CONFIG_CHECKPOINT_RESTORE, and no filter on the process that asks.
+func Read(ctx context.Context, pid int) (_ Program, retErr error) {
 	defer func() {
 		if retErr != nil {
 			retErr = fmt.Errorf("read the seccomp filter of process %d: %w", pid, retErr)
 		}
 	}()
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	until := func(done func() (bool, error)) error {
+		for {
+			if ok, err := done(); ok || err != nil {
+				return err
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	err := until(func() (bool, error) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return !bytes.HasPrefix(name, []byte("runc:[")), err
+	})
+	if err != nil {
+		return nil, err
+	}
 	goruntime.LockOSThread() // who traces is a thread
 	defer goruntime.UnlockOSThread()
 	if err := unix.PtraceSeize(pid); err != nil {
 		return nil, err
 	}
-	// Of a process that is not stopped it fails, and has not to be done: it ends
-	// with the thread's process at the latest.
+	// Of a process that is not stopped it fails, and has not to be done: whoever
+	// started it ends it.
 	defer func() { _ = unix.PtraceDetach(pid) }()
 	if err := unix.PtraceInterrupt(pid); err != nil {
 		return nil, err
 	}
 	var status unix.WaitStatus
-	for {
-		_, err := unix.Wait4(pid, &status, unix.WALL, nil)
-		if err == nil {
-			break
+	err = until(func() (bool, error) {
+		got, err := unix.Wait4(pid, &status, unix.WALL|unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			err = nil
 		}
-		if !errors.Is(err, unix.EINTR) {
-			return nil, err
-		}
+		return got == pid, err
+	})
+	if err != nil {
+		return nil, err
 	}
 	if !status.Stopped() {
 		return nil, fmt.Errorf("it has ended: %w", errdefs.ErrUnavailable)
