@@ -7,8 +7,8 @@
 // of the daemon's own binary (package shim): one that has the agent start the
 // programs, which is the default, and runc's. What differs between them is in
 // the specification (letStart), in who puts a program into its cgroup (Exec) and
-// in the daemon's ends of its FIFOs (openFIFOs). With the first,
-// many containers share a shim that is started ahead of need (shims).
+// in the daemon's ends of its FIFOs (openFIFOs). With the first, many containers
+// share a shim that is started ahead of need (shims).
 //
 // Lifecycle: Create makes and starts a container and returns it when pid 1
 // runs and the limits that the kernel holds are those that were asked for. Exec
