@@ -269,3 +269,46 @@ func TestBusySessionDoesNotHoldUpItsNeighbour(t *testing.T) {
 	loud.close()
 	<-stuck
 }
+
+// A program that is installed in the place of the one that runs starts no shims
+// for it: their agents would not understand each other.
+func TestShimsAreOfTheVersionThatRuns(t *testing.T) {
+	dir := t.TempDir()
+	install := func(name string) {
+		t.Helper()
+		program, err := os.ReadFile(binary(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "."+name), program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "."+name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"codebeaker", "codebeaker-agent", "runc"} {
+		install(name)
+	}
+	t.Setenv("CODEBEAKER_TEST_BIN", dir)
+	s := private(t, "--runtime", shim.Name, "--sessions-per-shim", "2")
+	first := s.session(t, nil)
+	install("codebeaker")
+	seen := []int{s.shimOf(t, first.info.ContainerID)}
+	for range 4 {
+		b := s.session(t, nil)
+		if got := b.sh("echo ok").Stdout; got != "ok\n" {
+			t.Errorf("a program printed %q", got)
+		}
+		seen = append(seen, s.shimOf(t, b.info.ContainerID))
+	}
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range seen {
+		if path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || path != own {
+			t.Errorf("shim %d runs %q, %v; the server %q", pid, path, err, own)
+		}
+	}
+}
