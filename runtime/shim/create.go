@@ -10,7 +10,6 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
@@ -34,7 +33,7 @@ const greetTimeout = 30 * time.Second
 
 // newContainer makes a container and its pid 1, and returns when that is there
 // to start programs. What a failed one made is removed.
-func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *events) (_ *container, retErr error) {
+func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *events, ready *moves) (_ *container, retErr error) {
 	b, err := readBundle(r.Bundle)
 	if err != nil {
 		return nil, err
@@ -64,7 +63,7 @@ func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *eve
 		paths:  paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr},
 		exited: make(chan struct{}), served: make(chan struct{}), status: task.Status_CREATED, execs: map[string]*exec{},
 	}
-	defer readyMoves(host)()
+	defer ready.keep()()
 	// For whoever cleans up after this process.
 	if err := errors.Join(stockrunc.WriteOptions(r.Bundle, opts), stockrunc.WriteRuntime(r.Bundle, opts.BinaryName)); err != nil {
 		return nil, err
@@ -94,34 +93,6 @@ func newContainer(ctx context.Context, r *taskAPI.CreateTaskRequest, events *eve
 		log.G(ctx).WithError(err).WithField("container", c.id).Warn("tell what it took")
 	}
 	return c, nil
-}
-
-// readyEvery is how often the kernel is kept ready for moves, in less time than
-// it stays so.
-const readyEvery = 8 * time.Millisecond
-
-// readyMoves keeps the kernel ready to move processes between cgroups, beside all
-// that comes before runc moves pid 1, until stop is called. An error costs time
-// alone.
-func readyMoves(host cgroup.Host) (stop func()) {
-	done := make(chan struct{})
-	var beside sync.WaitGroup
-	beside.Go(func() {
-		tick := time.NewTicker(readyEvery)
-		defer tick.Stop()
-		for {
-			_ = host.ReadyMoves()
-			select {
-			case <-tick.C:
-			case <-done:
-				return
-			}
-		}
-	})
-	return func() {
-		close(done)
-		beside.Wait()
-	}
 }
 
 func runcOptions(r *taskAPI.CreateTaskRequest) (*options.Options, error) {

@@ -29,6 +29,8 @@ import (
 	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/cgroup"
 )
 
 // service is containerd's Task service for containers whose pid 1 is an agent.
@@ -36,6 +38,7 @@ type service struct {
 	events   *events
 	oom      oom.Watcher
 	shutdown shutdown.Service
+	moves    moves
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -53,7 +56,11 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 		events: newEvents(), shutdown: down,
 		containers: map[string]*container{}, strays: map[int]runc.Exit{},
 	}
-	var err error
+	host, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	s.moves.ready = host.ReadyMoves
 	if unified() {
 		s.oom, err = oomv2.New(publisher)
 	} else {
@@ -133,7 +140,7 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	s.mu.Lock()
 	s.creating++
 	s.mu.Unlock()
-	c, err := newContainer(ctx, r, s.events)
+	c, err := newContainer(ctx, r, s.events, &s.moves)
 	var stray runc.Exit
 	var ended bool
 	s.mu.Lock()
