@@ -55,7 +55,7 @@ func allLanguages() []languagePrograms {
 			tenMiB:     "import sys\nsys.stdout.write(''.join('%015d\\n' % i for i in range(655360)))",
 			wide:       `print("é€😀 здравствуй 世界"); print("€é😀" * 150000)`,
 			killed:     "import os\nprint('before', flush=True)\nos.kill(os.getpid(), 15)", signal: "SIGTERM",
-			endless: "print('on')\nwhile True: pass", process: "python3",
+			endless: "print('on')\nwhile True: pass", process: "main-",
 			broken: "x = 1\ny = 2\nprint(x +)\n", wrong: "SyntaxError",
 			relative: `import os; print(os.getcwd(), open("data.txt").read())`,
 			imports:  "import helper\nprint(helper.hi())",
