@@ -38,7 +38,8 @@ import (
 //
 // Refill starts members until there are as many as the demand says, a few at a
 // time and one at a time while a create is starting a container for a client,
-// behind whom the pool stands back. Members beyond the demand are removed, the
+// behind whom the pool stands back. While there are others it begins a moment
+// after the claim, whose client is about to run its first programs. Members beyond the demand are removed, the
 // oldest first. So are those whose container ended, and those whose image is
 // no longer that of their language: they are not claimed from the moment at
 // which the image has changed, and removed at the next tick of the pool.
@@ -69,6 +70,9 @@ type shelf struct {
 	// imageAt.
 	image   string
 	imageAt time.Time
+	// lacking is since when there are fewer members than there should be; zero
+	// where there are enough.
+	lacking time.Time
 	// failures are refills that failed since the last that did not, and none is
 	// tried before retryAt.
 	failures       int
@@ -192,6 +196,9 @@ func (p *pool) take(language string, image images.Image, at time.Time, first boo
 		if identity(mem.image) == identity(image) {
 			sh.ready = slices.Delete(sh.ready, i, i+1)
 			sh.claims++
+			if sh.lacking.IsZero() {
+				sh.lacking = time.Now()
+			}
 			mem.leave()
 			return mem, true
 		}

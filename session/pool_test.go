@@ -190,14 +190,42 @@ func TestRefillStandsBackBehindColdCreates(t *testing.T) {
 	})
 }
 
+// The client that claims a member is about to run programs.
+func TestRefillStandsBackBehindAClaim(t *testing.T) {
+	withPool(t, fixed(3), func(k kept) {
+		t, host, m := k.t, k.host, k.m
+		expectReady(t, m, 3)
+		host.SlowCreates(time.Second)
+		create(t, m, session.CreateRequest{})
+		pass(200 * time.Millisecond)
+		create(t, m, session.CreateRequest{})
+		if got := pooled(t, m); got.Ready != 1 || got.Starting != 0 {
+			t.Errorf("right after claims %d members are ready and %d starting", got.Ready, got.Starting)
+		}
+		pass(100 * time.Millisecond) // 300 after the first
+		if got := pooled(t, m); got.Starting != 2 {
+			t.Errorf("a while after claims %d members are starting", got.Starting)
+		}
+		pass(2 * time.Second)
+		for range 3 {
+			create(t, m, session.CreateRequest{})
+		}
+		pass(time.Millisecond)
+		if got := pooled(t, m); got.Starting != 2 {
+			t.Errorf("%d members are starting where none is left", got.Starting)
+		}
+	})
+}
+
 func TestPoolGrowsWithDemandAndShrinksWithoutIt(t *testing.T) {
 	withPool(t, nil, func(k kept) {
 		t, m := k.t, k.m
 		for range 12 {
 			create(t, m, session.CreateRequest{})
 		}
+		pass(time.Second)
 		expectReady(t, m, 8) // all that the pool may hold
-		pass(10*time.Minute - 2*time.Second)
+		pass(10*time.Minute - 3*time.Second)
 		expectReady(t, m, 8)
 		pass(12 * time.Second)
 		expectReady(t, m, 1)

@@ -13,6 +13,10 @@ import (
 const (
 	// poolTick is how often the pool looks at the time and at the images.
 	poolTick = 10 * time.Second
+	// standBack is how long a refill waits after the first claim that it makes up
+	// for, while the language has other members. To start one takes a processor
+	// for 100 ms or so, its interpreter included.
+	standBack = 250 * time.Millisecond
 	// longestPause is the longest that a refill which failed is not tried again.
 	longestPause = 5 * time.Minute
 )
@@ -25,7 +29,10 @@ func (p *pool) run(ctx context.Context) {
 	tick := time.NewTicker(poolTick)
 	defer tick.Stop()
 	for {
-		p.tend(ctx)
+		var later <-chan time.Time
+		if wait := p.tend(ctx); wait > 0 {
+			later = time.After(wait)
+		}
 		select {
 		case <-p.stopped:
 			for _, mem := range p.empty() {
@@ -33,18 +40,20 @@ func (p *pool) run(ctx context.Context) {
 			}
 			return
 		case <-p.kicked:
+		case <-later:
 		case <-tick.C:
 			p.seeImages(ctx)
 		}
 	}
 }
 
-// tend removes members that are too many and starts those that are missing.
-func (p *pool) tend(ctx context.Context) {
+// tend removes members that are too many and starts those that are missing. It
+// returns when there will be more to start, 0 where that is not known.
+func (p *pool) tend(ctx context.Context) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.open {
-		return
+		return 0
 	}
 	now := time.Now()
 	targets := p.targets(now)
@@ -66,9 +75,9 @@ func (p *pool) tend(ctx context.Context) {
 		}
 	}
 	for {
-		language := p.neediest(targets, now)
+		language, wait := p.neediest(targets, now)
 		if language == "" || p.starting >= p.mayStart() {
-			return
+			return wait
 		}
 		p.starting++
 		p.shelves[language].starting++
@@ -84,17 +93,25 @@ func (p *pool) mayStart() int {
 	return p.opts.Refills
 }
 
-// neediest returns the language that lacks the most members, or none. The
-// caller holds mu.
-func (p *pool) neediest(targets map[string]int, now time.Time) string {
-	neediest, most := "", 0
+// neediest returns the language that lacks the most members, or none, and how
+// long the next stands back. The caller holds mu.
+func (p *pool) neediest(targets map[string]int, now time.Time) (neediest string, wait time.Duration) {
+	most := 0
 	for language, sh := range p.shelves {
 		lacks := targets[language] - len(sh.ready) - sh.starting
+		if lacks <= 0 {
+			sh.lacking = time.Time{}
+		} else if rest := standBack - now.Sub(sh.lacking); rest > 0 && len(sh.ready) > 0 {
+			if wait == 0 || rest < wait {
+				wait = rest
+			}
+			continue
+		}
 		if lacks > most && !now.Before(sh.retryAt) {
 			neediest, most = language, lacks
 		}
 	}
-	return neediest
+	return neediest, wait
 }
 
 // refill starts a member.

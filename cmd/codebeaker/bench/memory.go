@@ -149,7 +149,7 @@ func inParallel(n int, boxes []Sandbox, f func(Sandbox)) {
 	workers.Wait()
 }
 
-// usage measures the subject's processes: those with its directory in their
+// usage measures the subject's processes: those with a directory of it in their
 // arguments that are no daemons are shims.
 func (s *contestant) usage() (usage, error) {
 	var u usage
@@ -176,7 +176,9 @@ func (s *contestant) usage() (usage, error) {
 		}
 		u.inside += kib
 	}
-	shims, err := processesOf(func(arguments string) bool { return strings.Contains(arguments, s.dir+"/") })
+	shims, err := processesOf(func(arguments string) bool {
+		return strings.Contains(arguments, s.dir+"/") || strings.Contains(arguments, s.state+"/")
+	})
 	if err != nil {
 		return u, err
 	}
