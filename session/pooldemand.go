@@ -21,8 +21,9 @@ type PoolOptions struct {
 	// Keep is for how long a language counts as used; 1 hour.
 	Keep time.Duration
 	// MemoryBytes bounds what members take, where each is taken to need
-	// MemberBytes; 512 MiB and 16 MiB. Through the stock shim one has 9 MiB:
-	// 7.4 of them the shim's, 1.3 in its cgroup.
+	// MemberBytes; 512 MiB and 16 MiB. One of Python has about 10 MiB: 1.3 in its
+	// cgroup without a zygote, 7 for that, and its part of a shim; through the
+	// stock shim 9, of which 7.4 are the shim's.
 	MemoryBytes, MemberBytes int64
 	// Refills is how many members are started at one time; 2.
 	Refills int
