@@ -165,11 +165,13 @@ func (c *Container) start(ctx context.Context, id string, process *specs.Process
 	if err != nil {
 		return nil, err
 	}
-	if p.exit, err = p.process.Wait(context.WithoutCancel(ctx)); err != nil {
-		return nil, fmt.Errorf("wait: %w", err)
-	}
 	if err := p.process.Start(ctx); err != nil {
 		return nil, fmt.Errorf("start: %w", err)
+	}
+	// Now, and not beside the start, which it would hold up. A shim tells the end
+	// of a process until that is deleted.
+	if p.exit, err = p.process.Wait(context.WithoutCancel(ctx)); err != nil {
+		return nil, fmt.Errorf("wait: %w", err)
 	}
 	if p.streams, err = p.io.streams(); err != nil {
 		return nil, err
