@@ -28,6 +28,8 @@ const (
 type sharedShim interface {
 	Address() (string, uint32)
 	Ended() <-chan struct{}
+	// Takes says whether it takes another container.
+	Takes() bool
 	Release()
 }
 
@@ -65,6 +67,15 @@ func (s *shims) give(id string) (address string, version uint32, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b *berth
+	s.all = slices.DeleteFunc(s.all, func(other *berth) bool {
+		if other.Takes() {
+			return false
+		}
+		// It is about to end, or holds on to its containers alone.
+		s.log.Warn("a shim takes no more containers")
+		other.Release()
+		return true
+	})
 	for _, other := range s.all {
 		if other.used < s.most && (b == nil || other.used > b.used) {
 			b = other

@@ -11,10 +11,12 @@ import (
 type fakeShim struct {
 	name            string
 	ended, released chan struct{}
+	gone            bool
 }
 
 func (f *fakeShim) Address() (string, uint32) { return f.name, 3 }
 func (f *fakeShim) Ended() <-chan struct{}    { return f.ended }
+func (f *fakeShim) Takes() bool               { return !f.gone }
 func (f *fakeShim) Release() {
 	select {
 	case <-f.released:
@@ -117,6 +119,24 @@ func TestShimThatDiedGetsNoMoreContainers(t *testing.T) {
 		if _, _, err := f.give("f"); !errors.Is(err, f.fail) {
 			t.Errorf("without room: %v", err)
 		}
+		f.close()
+	})
+}
+
+// What cannot be reached is not tried again and again.
+func TestShimThatDoesNotListenGetsNoContainers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(4)
+		f.must(t, "a", "0")
+		f.all[0].gone = true
+		f.must(t, "b", "1")
+		select {
+		case <-f.all[0].released:
+		default:
+			t.Error("it is not let go")
+		}
+		f.take("a")
+		f.take("b")
 		f.close()
 	})
 }

@@ -132,6 +132,16 @@ func (s *Shared) Address() (string, uint32) {
 	return "ttrpc+unix://" + filepath.Join(s.dir, sharedSock), 3
 }
 
+// Takes says whether the shim takes another container: that it listens where
+// containerd is going to call.
+func (s *Shared) Takes() bool {
+	conn, err := net.Dial("unix", filepath.Join(s.dir, sharedSock)) //nolint:noctx // it does not wait
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
 // Ended is closed when the shim has ended.
 func (s *Shared) Ended() <-chan struct{} { return s.ended }
 
