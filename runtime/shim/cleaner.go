@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	stockprocess "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/process"
 	stockrunc "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/runc"
@@ -75,8 +76,9 @@ func stopped(ctx context.Context, dir, id string) (_ shim.StopStatus, done bool,
 	return shim.StopStatus{Pid: exit.Pid, ExitStatus: exit.Status, ExitedAt: exit.Timestamp}, true, nil
 }
 
-// removeSocket removes the socket of a shim where nobody serves it any more. A
-// shim of several containers may go on.
+// removeSocket removes the socket of a container's own shim where nobody serves
+// it any more. That of a shared one is its starter's, and others' containers need
+// it: whoever is too busy to answer at once is not gone.
 func removeSocket(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, "bootstrap.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,6 +90,10 @@ func removeSocket(dir string) error {
 	var bootstrap struct{ Address string }
 	if err := json.Unmarshal(text, &bootstrap); err != nil {
 		return fmt.Errorf("find its socket: %w", err)
+	}
+	_, path, _ := strings.Cut(bootstrap.Address, "://")
+	if _, err := os.Lstat(filepath.Join(filepath.Dir(path), sharedFile)); err == nil {
+		return nil
 	}
 	if bootstrap.Address == "" || shim.CanConnect(bootstrap.Address) {
 		return nil
