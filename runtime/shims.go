@@ -66,20 +66,13 @@ func newShims(most int, log *slog.Logger, start func() (sharedShim, error)) *shi
 func (s *shims) give(id string) (address string, version uint32, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var b *berth
-	s.all = slices.DeleteFunc(s.all, func(other *berth) bool {
-		if other.Takes() {
-			return false
-		}
-		// It is about to end, or holds on to its containers alone.
-		s.log.Warn("a shim takes no more containers")
-		other.Release()
-		return true
-	})
-	for _, other := range s.all {
-		if other.used < s.most && (b == nil || other.used > b.used) {
-			b = other
-		}
+	b := s.fullest()
+	for b != nil && !b.Takes() {
+		// It is about to end, or goes on with the containers that it has.
+		s.log.Warn("a shim takes no more containers", "containers", b.used)
+		s.remove(b)
+		b.Release()
+		b = s.fullest()
 	}
 	if b == nil {
 		var err error
@@ -96,6 +89,23 @@ func (s *shims) give(id string) (address string, version uint32, _ error) {
 	return address, version, nil
 }
 
+// fullest returns the fullest shim that has room, nil where none has. The caller
+// holds mu.
+func (s *shims) fullest() *berth {
+	var b *berth
+	for _, other := range s.all {
+		if other.used < s.most && (b == nil || other.used > b.used) {
+			b = other
+		}
+	}
+	return b
+}
+
+// remove has a shim given to no container any more. The caller holds mu.
+func (s *shims) remove(b *berth) {
+	s.all = slices.DeleteFunc(s.all, func(other *berth) bool { return other == b })
+}
+
 // take takes a container's shim back, once nothing of it is left.
 func (s *shims) take(id string) {
 	s.mu.Lock()
@@ -107,7 +117,7 @@ func (s *shims) take(id string) {
 	delete(s.given, id)
 	b.used--
 	if b.used == 0 && s.room()-s.most >= s.most/2 {
-		s.all = slices.DeleteFunc(s.all, func(other *berth) bool { return other == b })
+		s.remove(b)
 		b.Release()
 	}
 }
@@ -148,7 +158,7 @@ func (s *shims) add() (*berth, error) {
 		<-p.Ended()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.all = slices.DeleteFunc(s.all, func(other *berth) bool { return other == b })
+		s.remove(b)
 	})
 	return b, nil
 }
