@@ -178,8 +178,8 @@ func (m *Manager) claim(ctx context.Context, image images.Image, limits Limits, 
 
 // take takes the oldest member that has the image, which somebody began to look
 // for at a time, and counts the demand where it is the first that a create asks
-// for. Where there is none the create counts
-// as cold until endCold. It is false where there is no pool.
+// for. Where there is none the create counts as cold until endCold. It is false
+// where there is no pool.
 func (p *pool) take(language string, image images.Image, at time.Time, first bool) (*member, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -24,8 +24,8 @@
 // client still lives. It takes whatever comes out of a container for a lie, and
 // never waits for it without bound. Such a shim can serve many containers
 // (Shared), each with locks of its own, and waits for none of them with one that
-// others need. Where the shim dies, the agent ends, and with
-// it all; containerd then has a new process of the binary clean up.
+// others need. Where the shim dies, the agent ends, and with it all; containerd
+// then has a new process of the binary clean up.
 package shim
 
 import (
@@ -133,9 +133,10 @@ func serves(args []string) bool {
 }
 
 // logToContainerd sends warnings and errors to the FIFO in the bundle that
-// containerd copies from, or that of a shared shim, as RunShim would, but for one line: on cgroup v1, a
-// shim that shuts down says it without end, because its watcher of memory
-// events takes the cause of its context's end for a failure to wait.
+// containerd copies from, or that of a shared shim, as RunShim would, but for one
+// line: on cgroup v1, a shim that shuts down says it without end, because its
+// watcher of memory events takes the cause of its context's end for a failure to
+// wait.
 func logToContainerd(ctx context.Context) error {
 	logger := log.L.Logger
 	if isShared() {

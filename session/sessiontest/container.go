@@ -296,5 +296,6 @@ func (p *Process) Usage() (cgroup.Usage, error) {
 func (p *Process) Close(context.Context) error {
 	_ = p.Kill()
 	<-p.done
+	p.container.host.awaitRelease()
 	return nil
 }

@@ -31,6 +31,7 @@ type Host struct {
 	deleteErrs []error // likewise
 	creating   chan struct{}
 	deleting   chan struct{}
+	releasing  chan struct{}
 	chain      string // of the image; empty for no image
 	createTime time.Duration
 	// active counts calls of Delete that are under way, and mostActive is the
@@ -76,6 +77,25 @@ func (h *Host) HoldDeletes() (release func()) {
 	held := make(chan struct{})
 	h.deleting = held
 	return func() { close(held) }
+}
+
+// HoldReleases has processes that are given back wait until release is called.
+func (h *Host) HoldReleases() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.releasing = held
+	return func() { close(held) }
+}
+
+// awaitRelease returns when a process may be given back.
+func (h *Host) awaitRelease() {
+	h.mu.Lock()
+	held := h.releasing
+	h.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 }
 
 // FailClaims has the next claims of containers fail, one with each error.

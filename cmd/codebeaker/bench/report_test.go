@@ -89,6 +89,24 @@ func TestTargetsAreJudged(t *testing.T) {
 	}
 }
 
+// A pool may be ready for the second of two bursts alone.
+func TestBurstIsJudgedAgain(t *testing.T) {
+	r := example(t)
+	again := *r.find(Create, Burst, 100, nameServer)
+	again.Mode, again.Max, again.Pooled = Again, 1e6, 100
+	r.Cells = append(r.Cells, again)
+	met := map[string]bool{}
+	for _, g := range r.judge() {
+		met[g.Name] = g.Met
+	}
+	if slow, ok := met["burst again of 100 creates"]; !ok || slow || !met["burst of 100 creates"] {
+		t.Errorf("judged %v", met)
+	}
+	if title := again.title(); title != "create, 100 at once again" {
+		t.Errorf("its title is %q", title)
+	}
+}
+
 func TestPooledTargetNeedsThePool(t *testing.T) {
 	r := example(t)
 	pooled := r.find(Create, Sequential, 1, nameServer)
