@@ -57,9 +57,9 @@ type Options struct {
 	// Snapshotter is the name of the snapshotter to unpack into: overlayfs.
 	Snapshotter string
 	// BuildDir is where builds have their directories, on a file system with
-	// 1 GiB to spare for each build that runs: codebeaker-build below the directory for temporary files
-	// that outlive a reboot. For apt to download as a user of its own, others
-	// may pass through it and all above it.
+	// 1 GiB to spare for each build that runs: codebeaker-build below the
+	// directory for temporary files that outlive a reboot. For apt to download as
+	// a user of its own, others may pass through it and all above it.
 	BuildDir string
 	// HostsDir has a directory with a hosts.toml for each registry that is not
 	// reached in the usual way, as containerd's certs.d does: no such registry.

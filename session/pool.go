@@ -39,10 +39,11 @@ import (
 // Refill starts members until there are as many as the demand says, a few at a
 // time and one at a time while a create is starting a container for a client,
 // behind whom the pool stands back. While there are others it begins a moment
-// after the claim, whose client is about to run its first programs. Members beyond the demand are removed, the
-// oldest first. So are those whose container ended, and those whose image is
-// no longer that of their language: they are not claimed from the moment at
-// which the image has changed, and removed at the next tick of the pool.
+// after the claim, whose client is about to run its first programs. Members
+// beyond the demand are removed, the oldest first. So are those whose container
+// ended, and those whose image is no longer that of their language: they are not
+// claimed from the moment at which the image has changed, and removed at the next
+// tick of the pool.
 //
 // Members end with the server. After one that crashed Recover removes them with
 // all else: unclaimed ones are never adopted.

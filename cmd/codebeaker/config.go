@@ -28,7 +28,8 @@ const envPrefix = "CODEBEAKER_"
 // config is what the options say. An option's name is its flag; with the
 // prefix, in capitals and with underscores, its environment variable; and with
 // underscores its key in the configuration file. A flag wins over the
-// environment, and that over the file. Only the file has tables, but for one that is a list of numbers in the others.
+// environment, and that over the file. Only the file has tables, but for one that
+// is a list of numbers in the others.
 type config struct {
 	// Of every command that touches the host.
 	Root       string `toml:"root"`

@@ -18,8 +18,8 @@ const (
 
 // Event is a notification.
 type Event struct {
-	// Method is its method, one of those above. It is empty where the event is the answer to the call of a Stream,
-	// which is then Answer.
+	// Method is its method, one of those above. It is empty where the event is the
+	// answer to the call of a Stream, which is then Answer.
 	Method string
 	Answer json.RawMessage
 

@@ -220,9 +220,9 @@ func (s *starter) fail(p *program, f *failure) error {
 	return s.link.send(wire.Message{Kind: wire.Failed, ID: p.id, Argument: uint32(f.stage), Detail: uint32(f.errno)})
 }
 
-// make makes a program's process. It returns the gate, on which the process
-// says how far it came and waits for a byte, and what Ready brings along. It takes fds, and leaves the program's third stream open for what there
-// may be to say on it.
+// make makes a program's process. It returns the gate, on which the process says
+// how far it came and waits for a byte, and what Ready brings along. It takes fds,
+// and leaves the program's third stream open for what there may be to say on it.
 func (s *starter) make(p *program, fds []int) (gate int, ready []int, retErr error) {
 	defer func() {
 		closeAll(fds)

@@ -257,8 +257,8 @@ func (e *exec) await(p *program) {
 	close(e.exited)
 }
 
-// told returns the status that the agent tells, with agent.ForkedStatus. One that does not, of a process
-// that is over, ends with its container.
+// told returns the status that the agent tells, with agent.ForkedStatus. One that
+// does not, of a process that is over, ends with its container.
 func (e *exec) told(p *program, over <-chan struct{}) uint32 {
 	status, forked := killedStatus, uint32(0)
 	var late <-chan time.Time
