@@ -50,7 +50,6 @@ func (s *session) beginPlan(ctx context.Context, e *Execution, p *plan, opts *Pr
 func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, opts *ProgramOptions) (*running, error) {
 	st := p.steps[n]
 	last := n == len(p.steps)-1
-	st.exec.ID = s.nextExecID()
 	if last && opts.TTY {
 		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
 	}
@@ -280,13 +279,4 @@ func (s *session) release(ctx context.Context, r *running) {
 			<-s.releasing
 		}
 	})
-}
-
-// nextExecID returns an id for containerd. It is not the execution's id, which
-// must not be guessed: containerd's stands in the arguments of processes.
-func (s *session) nextExecID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.execs++
-	return "e" + strconv.Itoa(s.execs)
 }
