@@ -155,6 +155,10 @@ failed:
 	if stage == wire.StageExec && errno == unix.ENOENT {
 		code = ExitNotFound
 	}
+	if c.soft != nil && stage >= wire.StageDirectory {
+		c.soft.say(stage, errno)
+		goto gone
+	}
 	c.report[0], c.report[1] = uint32(stage), uint32(errno)
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, c.gate, uintptr(unsafe.Pointer(&c.report)), unsafe.Sizeof(c.report))
 gone:

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"encoding/binary"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,14 +24,17 @@ type child struct {
 	zygote uintptr
 	tasks  []uintptr
 
-	umask      uintptr
-	rlimits    []rlimit
-	groups     []uint32
-	uid, gid   uintptr
-	caps       unix.CapUserHeader
-	noCaps     [2]unix.CapUserData
-	filter     unix.SockFprog
-	dir        *byte
+	umask    uintptr
+	rlimits  []rlimit
+	groups   []uint32
+	uid, gid uintptr
+	caps     unix.CapUserHeader
+	noCaps   [2]unix.CapUserData
+	filter   unix.SockFprog
+	dir      *byte
+	// soft is what it says on standard error where it cannot become the program;
+	// nil where it reports that.
+	soft       *complaint
 	candidates []*byte // files that the name may stand for, in their order
 	argv       **byte
 	shell      *byte // with shellArgv where the name may be a line of shell
@@ -54,9 +55,6 @@ type rlimit struct {
 	resource uintptr
 	limit    unix.Rlimit
 }
-
-// reportReady is what a process reports that waits, in the place of a stage.
-const reportReady wire.Stage = 0
 
 // newChild prepares a process. The descriptors stay the caller's.
 func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, error) {
@@ -179,17 +177,4 @@ func (c *child) fork() (pid, pidfd int, err error) {
 		return 0, -1, os.NewSyscallError("clone3", errno)
 	}
 	return int(r), int(c.pidfd), nil
-}
-
-// readReport returns what a process reports, nil at the end of the gate.
-func readReport(gate int) *failure {
-	var b [8]byte
-	n, err := unix.Read(gate, b[:])
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(gate, b[:])
-	}
-	if n != len(b) {
-		return nil
-	}
-	return &failure{wire.Stage(binary.NativeEndian.Uint32(b[:])), unix.Errno(binary.NativeEndian.Uint32(b[4:]))}
 }

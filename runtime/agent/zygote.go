@@ -56,6 +56,8 @@ type zygote struct {
 	program     *program
 	interpreter string
 	fd          int
+	// greeting is the wait for what it says first.
+	greeting sync.WaitGroup
 
 	mu sync.Mutex
 	// ready says that it takes requests; it does not after it failed one.
