@@ -18,6 +18,7 @@ import (
 	"codebeaker/runtime/agent"
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/shim/direct"
 )
 
 // startTimeout bounds how long an agent may take to make a process. It has no
@@ -34,7 +35,7 @@ const killedStatus = uint32(unix.SIGKILL)
 type exec struct {
 	id        string
 	container *container
-	request   *request
+	request   *direct.Request
 	paths     paths
 
 	// exited is closed when the process has ended and its end was published.
@@ -119,8 +120,7 @@ func (e *exec) begin(cancel context.CancelFunc) error {
 
 // launch has the agent start the program, and looks where it is before it runs.
 func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
-	uid, gid := e.container.bundle.hostID(e.request.program.UID), e.container.bundle.hostGID(e.request.program.GID)
-	streams, err := openStreams(e.paths, uid, gid)
+	streams, err := e.open()
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 		return nil, err
 	}
 	defer func() { retErr = errors.Join(retErr, entry.Close()) }()
-	spec := e.request.program
+	spec := e.request.Program
 	var files []*os.File
 	if !spec.Terminal {
 		files = append(files, streams.program...)
@@ -209,11 +209,20 @@ func (e *exec) admit(ctx context.Context, l *launched, gate *gate, group cgroup.
 	}
 	if report != (wire.Report{}) {
 		ready.close()
-		return explain(report, &e.request.program)
+		return explain(report, &e.request.Program)
 	}
 	l.forked = ready.message.Detail == wire.Forked
 	l.process, l.terminal, err = e.adopt(ready, group, l.streams)
 	return err
+}
+
+// open returns the process's streams, which are its user's.
+func (e *exec) open() (*streams, error) {
+	uid, gid := e.container.bundle.hostID(e.request.Program.UID), e.container.bundle.hostGID(e.request.Program.GID)
+	if e.streams != nil {
+		return e.streams, e.streams.chown(uid, gid)
+	}
+	return openStreams(e.paths, uid, gid)
 }
 
 // cgroup returns the process's cgroup and the way into it: the one below the
@@ -249,7 +258,7 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) (*proces
 			if !in {
 				return fmt.Errorf("process %d is not in cgroup %s: %w", p.pid, group.Path(), wire.ErrProtocol)
 			}
-			return setOOMScore(proc, e.request.oomScore)
+			return setOOMScore(proc, int(e.request.OOMScore))
 		})
 	}
 	var t *terminal
@@ -274,7 +283,7 @@ func (e *exec) await(p *program) {
 	status := e.told(p, over)
 	<-over
 	code := status
-	if !e.request.raw {
+	if !e.request.Raw {
 		code = exitCode(unix.WaitStatus(status &^ agent.ForkedStatus))
 	}
 	e.mu.Lock()
@@ -367,7 +376,11 @@ func (e *exec) delete() error {
 	if e.terminal != nil {
 		e.terminal.finish()
 	}
-	if e.streams != nil {
+	switch {
+	case e.streams == nil:
+	case e.process == nil:
+		e.streams.close()
+	default:
 		e.streams.endInput()
 		e.container.drain(e.streams)
 	}
