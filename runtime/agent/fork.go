@@ -16,6 +16,7 @@ import (
 // make system calls.
 type child struct {
 	clone   cloneArgs
+	slack   uintptr
 	pidfd   int32
 	gate    uintptr
 	streams [3]uintptr
@@ -43,7 +44,10 @@ type child struct {
 
 	zero   [1]byte // "0", what a thread writes to tasks to move itself
 	answer [1]byte
-	report [2]uint32
+	// signals are those that a program begins with blocked: none. The runtime
+	// blocks all to fork.
+	signals uint64
+	report  [2]uint32
 }
 
 // cloneArgs is struct clone_args of linux/sched.h.
@@ -59,7 +63,7 @@ type rlimit struct {
 // newChild prepares a process. The descriptors stay the caller's.
 func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, error) {
 	c := &child{
-		clone: cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD)},
+		clone: cloneArgs{flags: unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)},
 		gate:  uintptr(gate), tty: spec.Terminal,
 		umask: uintptr(spec.Umask), groups: spec.Groups, uid: uintptr(spec.UID), gid: uintptr(spec.GID),
 		zero: [1]byte{'0'}, caps: unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3},

@@ -55,6 +55,13 @@ func serve(args []string) error {
 		return err
 	}
 	s := newStarter(fd)
+	// As it is before the shim gives the runtime's own thread another (package
+	// monitor), which other threads may have from that.
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("read the timer slack: %w", err)
+	}
+	s.slack = uintptr(slack)
 	// SIGCHLD says nothing that the wait for children does not: whoever it came to
 	// would be woken for nothing.
 	if err := ignoreChildren(); err != nil {

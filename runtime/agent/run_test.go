@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func agentOf(t *testing.T) (*starter, int) {
 		t.Skip("only root can become another user, as the agent does with every program")
 	}
 	s, shim := pair(t, nil)
-	s.launch = s.run
+	s.launch, s.slack = s.run, 54321
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	t.Cleanup(func() {
@@ -222,4 +223,35 @@ func TestProgramsThatDoNotRunAreReapedAndSayWhy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the agent has for itself no program begins with.
+func TestProgramsBeginWithNoSignalBlockedAndTheUsualTimerSlack(t *testing.T) {
+	s, shim := agentOf(t)
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(null)
+	var stdout [2]int
+	if err := unix.Pipe2(stdout[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	read := os.NewFile(uintptr(stdout[0]), "stdout")
+	defer read.Close()
+	gate := run(t, shim, 1, &wire.Program{Args: []string{"/bin/cat", "/proc/self/status", "/proc/self/timerslack_ns"}}, null, stdout[1], null)
+	closeFD(stdout[1])
+	if _, err := unix.Write(gate, []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nSigBlk:\t0000000000000000\n", "\n54321\n"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+	ended(t, s)
 }

@@ -20,6 +20,8 @@ type starter struct {
 	launch func(p *program, fds []int) error
 	// errors are the texts of the system's errors, by number.
 	errors []string
+	// slack is the timer slack that programs have, in nanoseconds.
+	slack uintptr
 
 	mu sync.Mutex
 	// zygote is the container's, from the making of its process to its end.
@@ -184,6 +186,7 @@ func (s *starter) make(p *program, fds []int) error {
 		s.forget(p)
 		return &failure{wire.StagePrepare, errno(err)}
 	}
+	c.slack = s.slack
 	if inherited >= 0 {
 		c.zygote = uintptr(inherited)
 	}

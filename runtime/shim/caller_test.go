@@ -135,7 +135,7 @@ func TestForgetEndsWhatIsStillToStart(t *testing.T) {
 	}()
 	_, _, files := a.hear()
 	defer reply{files: files}.close() // the gate, too
-	cancel() // which has the server forget it
+	cancel()                          // which has the server forget it
 	if err := <-started; !errors.Is(err, context.Canceled) {
 		t.Errorf("start: %v", err)
 	}
