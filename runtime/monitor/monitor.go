@@ -11,6 +11,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -36,7 +37,7 @@ func Slow(pid int, slack time.Duration) (retErr error) {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer func() { retErr = errors.Join(retErr, dir.Close()) }()
 	status, err := dir.ReadFile("status")
 	if err != nil {
 		return err
