@@ -53,7 +53,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 	if last && opts.TTY {
 		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
 	}
-	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen
+	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen && !opts.TTY
 	process, err := s.container.Exec(ctx, st.exec)
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 		pumpFrom(&r.work, streams.Stdout, stdout, e.count),
 		pumpFrom(&r.work, streams.Stderr, e.logs[Stderr], e.count),
 	}
-	if !last {
+	if st.exec.NoInput {
 		e.run(s.id, process)
 		_ = e.endInput() // which fails where the step has ended already
 		return r, nil
