@@ -12,7 +12,6 @@ import (
 
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/log"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/status"
 
 	"codebeaker/runtime/shim/direct"
@@ -67,25 +66,19 @@ func (s *service) answerCalls(ctx context.Context, l *net.UnixListener) {
 // serve does what the server asks for until that ends, which is no error. What
 // it had started goes on.
 func (c *caller) serve(ctx context.Context) error {
-	buf := make([]byte, direct.MaxMessage+1)
-	oob := make([]byte, unix.CmsgSpace(4*direct.MaxFDs))
+	packets := newPackets(c.conn, direct.MaxMessage, direct.MaxFDs)
 	for {
-		n, oobn, flags, _, err := c.conn.ReadMsgUnix(buf, oob)
-		if err == nil && n == 0 || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+		packet, fds, err := packets.next()
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		var files []*os.File
-		for _, fd := range rights(oob[:oobn]) {
+		files := make([]*os.File, 0, len(fds))
+		for _, fd := range fds {
 			files = append(files, os.NewFile(uintptr(fd), "stream"))
 		}
 		var m direct.Message
-		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-			err = fmt.Errorf("a packet too large: %w", direct.ErrProtocol)
-		} else {
-			m, err = direct.Parse(buf[:n])
+		if err == nil {
+			m, err = direct.Parse(packet)
 		}
 		if err == nil {
 			err = c.take(ctx, m, files)

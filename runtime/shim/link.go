@@ -82,21 +82,15 @@ func newLink() (_ *link, agent *os.File, retErr error) {
 // error, or breaks the protocol. It never waits for anything but the agent.
 func (l *link) serve() error {
 	defer l.end()
-	buf := make([]byte, wire.MaxMessage+1)
-	oob := make([]byte, unix.CmsgSpace(4*wire.MaxFDs))
+	packets := newPackets(l.conn, wire.MaxMessage, wire.MaxFDs)
 	for {
-		n, oobn, flags, _, err := l.conn.ReadMsgUnix(buf, oob)
-		if err == nil && n == 0 || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+		packet, fds, err := packets.next()
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("read from the agent: %w", err)
-		}
-		r := reply{files: files(oob[:oobn])}
-		if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-			err = fmt.Errorf("a packet too large: %w", wire.ErrProtocol)
-		} else {
-			r.message, _, err = wire.Parse(buf[:n])
+		r := reply{files: files(fds)}
+		if err == nil {
+			r.message, _, err = wire.Parse(packet)
 		}
 		if err == nil {
 			err = l.take(r)
@@ -109,27 +103,12 @@ func (l *link) serve() error {
 }
 
 // files returns the descriptors that came with a packet.
-func files(oob []byte) []*os.File {
+func files(fds []int) []*os.File {
 	var all []*os.File
-	for _, fd := range rights(oob) {
+	for _, fd := range fds {
 		// Whatever it is, nobody waits for it.
 		_ = unix.SetNonblock(fd, true)
 		all = append(all, os.NewFile(uintptr(fd), "agent's"))
-	}
-	return all
-}
-
-// rights returns the descriptors that came with a packet, as they are.
-func rights(oob []byte) []int {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	var all []int
-	for i := range messages {
-		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
-			all = append(all, fds...)
-		}
 	}
 	return all
 }

@@ -60,7 +60,7 @@ func (a *fakeAgent) hear() (wire.Message, []byte, []*os.File) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return m, body, files(oob[:oobn])
+	return m, body, files(rights(oob[:oobn]))
 }
 
 func (a *fakeAgent) start() *program {

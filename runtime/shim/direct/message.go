@@ -2,7 +2,6 @@ package direct
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"codebeaker/runtime/agent/wire"
@@ -41,7 +40,7 @@ const (
 const InFile = 1
 
 // ErrProtocol is a message that breaks the protocol.
-var ErrProtocol = errors.New("protocol error")
+var ErrProtocol = wire.ErrProtocol
 
 // Message is a packet without its descriptors.
 type Message struct {

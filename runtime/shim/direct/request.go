@@ -38,11 +38,7 @@ func (r *Request) Append(b []byte) ([]byte, error) {
 	if r.Raw {
 		raw = 1
 	}
-	b, err := r.Program.Append(append(b, raw))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrProtocol)
-	}
-	return b, nil
+	return r.Program.Append(append(b, raw))
 }
 
 // ParseRequest reads a request. An error wraps ErrProtocol.
@@ -64,7 +60,7 @@ func ParseRequest(b []byte) (*Request, error) {
 	r.OOMScore, r.Raw = int16(binary.LittleEndian.Uint16(b)), b[2] == 1
 	p, err := wire.ParseProgram(b[3:])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrProtocol)
+		return nil, err
 	}
 	r.Program = *p
 	return r, nil
