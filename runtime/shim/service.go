@@ -32,6 +32,7 @@ type service struct {
 	oom      oom.Watcher
 	shutdown shutdown.Service
 	moves    moves
+	shared   bool
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -69,7 +70,7 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 	go s.reap(ctx, exits)
 	go s.events.run(ctx, publisher)
 	down.RegisterCallback(s.events.close)
-	if isShared() {
+	if s.shared = isShared(); s.shared {
 		return s, s.share(ctx)
 	}
 	return s, nil
@@ -237,6 +238,11 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	s.mu.Lock()
 	delete(s.containers, c.id)
 	s.mu.Unlock()
+	if s.shared {
+		if err := c.bundle.remove(); err != nil {
+			log.G(ctx).WithError(err).WithField("container", c.id).Warn("leave the bundle to containerd")
+		}
+	}
 	s.events.send(&eventstypes.TaskDelete{
 		ContainerID: c.id, Pid: uint32(c.process.pid), ExitStatus: c.exit.status, ExitedAt: protobuf.ToTimestamp(c.exit.at),
 	})
