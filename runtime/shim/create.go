@@ -125,7 +125,7 @@ func (c *container) mount(r *taskAPI.CreateTaskRequest) error {
 	for _, m := range r.Rootfs {
 		mounts = append(mounts, mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
-	if err := mount.All(mounts, root); err != nil {
+	if err := mountAll(mounts, root); err != nil {
 		return errors.Join(fmt.Errorf("mount the root: %w", err), c.unmount())
 	}
 	return nil
