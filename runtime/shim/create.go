@@ -156,7 +156,8 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 		return err
 	}
 	pidFile := filepath.Join(c.bundle.dir, stockprocess.InitPidFile)
-	_, err = c.runc.Run(ctx, c.id, c.bundle.dir, &runc.CreateOpts{
+	// It lives for some milliseconds. Its pid 1 does not get this.
+	_, err = c.runc.Run(runc.WithExtraEnv(ctx, "GOGC=off"), c.id, c.bundle.dir, &runc.CreateOpts{
 		IO: initIO{c.streams}, PidFile: pidFile, Detach: true,
 		NoPivot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring,
 		ExtraFiles: given,
