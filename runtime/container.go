@@ -20,6 +20,7 @@ import (
 
 	"codebeaker/runtime/cgroup"
 	"codebeaker/runtime/shim"
+	"codebeaker/runtime/shim/direct"
 )
 
 // ContainerOptions say what container to make.
@@ -73,6 +74,8 @@ type Container struct {
 	pid1    *specs.Process
 	group   cgroup.Group
 	exit    <-chan containerd.ExitStatus
+	// direct is the connection to its shim; nil where there is none.
+	direct *direct.Client
 
 	mu     sync.Mutex
 	limits Limits
@@ -114,12 +117,14 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	}
 	step.done("record")
 	var where []containerd.NewTaskOpts
+	var calls *direct.Client
 	if r.shims != nil {
-		address, version, err := r.shims.give(opts.ID)
+		s, err := r.shims.give(opts.ID)
 		if err != nil {
 			return nil, err
 		}
-		where = append(where, containerd.WithTaskAPIEndpoint(address, version))
+		address, version := s.Address()
+		where, calls = append(where, containerd.WithTaskAPIEndpoint(address, version)), s.Client()
 	}
 	task, err := record.NewTask(ctx, cio.NullIO, where...)
 	if err != nil {
@@ -144,7 +149,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		return nil, fmt.Errorf("start task: %w", err)
 	}
 	step.done("start")
-	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit}, nil
+	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, direct: calls}, nil
 }
 
 // stagesFile is where a shim of our own says what making a container took.

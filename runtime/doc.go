@@ -8,7 +8,8 @@
 // programs, which is the default, and runc's. What differs between them is in
 // the specification (letStart), in who puts a program into its cgroup (Exec) and
 // in the daemon's ends of its FIFOs (openFIFOs). With the first, many containers
-// share a shim that is started ahead of need (shims).
+// share a shim that is started ahead of need (shims), and which starts programs
+// at a word of the daemon's own (package shim/direct) rather than of containerd's.
 //
 // Lifecycle: Create makes and starts a container and returns it when pid 1
 // runs and the limits that the kernel holds are those that were asked for. Exec

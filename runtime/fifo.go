@@ -21,7 +21,7 @@ type processIO interface {
 // openFIFOs opens the daemon's ends before a process is started.
 func (r *Runtime) openFIFOs(ctx context.Context, set *cio.FIFOSet) (processIO, error) {
 	if r.opts.Shim.Agent {
-		return openDirect(set)
+		return openNow(set)
 	}
 	// Not the caller's context: it would close the streams with it.
 	d, err := cio.NewDirectIO(context.WithoutCancel(ctx), set)
@@ -36,17 +36,17 @@ func (c copied) streams() (Streams, error) {
 	return Streams{Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}, nil
 }
 
-// direct are FIFOs whose other ends are the program's own. That may be over
+// opened are FIFOs whose other ends are the program's own. That may be over
 // before a goroutine in the background had its turn, so these are open when the
 // program starts.
-type direct struct {
+type opened struct {
 	set            *cio.FIFOSet
 	stdin          *os.File
 	stdout, stderr *os.File
 }
 
-func openDirect(set *cio.FIFOSet) (_ *direct, retErr error) {
-	d := &direct{set: set}
+func openNow(set *cio.FIFOSet) (_ *opened, retErr error) {
+	d := &opened{set: set}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, d.Close())
@@ -66,7 +66,7 @@ func openDirect(set *cio.FIFOSet) (_ *direct, retErr error) {
 	return d, nil
 }
 
-func (d *direct) streams() (Streams, error) {
+func (d *opened) streams() (Streams, error) {
 	s := Streams{Stdout: d.stdout, Stderr: d.stderr}
 	// The shim keeps the program from reading an end before this.
 	stdin, err := os.OpenFile(d.set.Stdin, os.O_WRONLY|unix.O_NONBLOCK, 0)
@@ -82,16 +82,16 @@ func (d *direct) streams() (Streams, error) {
 }
 
 // Config implements cio.IO.
-func (d *direct) Config() cio.Config { return d.set.Config }
+func (d *opened) Config() cio.Config { return d.set.Config }
 
 // Cancel implements cio.IO. There is nothing in the background.
-func (d *direct) Cancel() {}
+func (d *opened) Cancel() {}
 
 // Wait implements cio.IO.
-func (d *direct) Wait() {}
+func (d *opened) Wait() {}
 
 // Close closes the ends and removes the FIFOs.
-func (d *direct) Close() error {
+func (d *opened) Close() error {
 	for _, f := range []*os.File{d.stdin, d.stdout, d.stderr} {
 		if f != nil {
 			f.Close() // stdin's may be closed already

@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
-	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -44,6 +42,10 @@ type ExecOptions struct {
 	// Terminal is the size of the terminal that the program gets in place of
 	// three streams; nil for none.
 	Terminal *Size
+	// NoInput says that nothing will be written to the program's input, and that
+	// it may have ended before the program starts. Whoever gets the stream closes
+	// it all the same.
+	NoInput bool
 }
 
 // Size is that of a terminal, in characters.
@@ -61,17 +63,16 @@ type Streams struct {
 
 // Process is a program in a container. Its owner owes Close.
 type Process struct {
+	id        string
 	streams   Streams
 	container *Container
-	process   containerd.Process
+	starter   starter
 	group     cgroup.Group
-	io        processIO
 	pidfd     *os.File // nil where the kernel has none
 	// raw says that the shim reports the exit status as wait(2) gives it.
 	raw bool
 	// ended says that the shim has told the end of the program.
 	ended     atomic.Bool
-	exit      <-chan containerd.ExitStatus
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -95,7 +96,8 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 		args = append(args, "-tty")
 	}
 	args = append(append(args, "--"), opts.Args...)
-	p, err := c.start(ctx, opts.ID, execProcess(c.pid1, args, opts.Env, opts.Terminal), opts.Terminal != nil)
+	o := startOptions{id: opts.ID, terminal: opts.Terminal != nil, noInput: opts.NoInput && opts.Terminal == nil}
+	p, err := c.start(ctx, execProcess(c.pid1, args, opts.Env, opts.Terminal), o)
 	if err != nil {
 		return nil, err
 	}
@@ -129,61 +131,46 @@ func (p *Process) release(terminal bool) error {
 // ServeFiles starts the agent as a helper for the container's files, as
 // the session's user, on the process's stdin and stdout.
 func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
-	return c.start(ctx, id, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), false)
+	return c.start(ctx, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), startOptions{id: id})
 }
 
 // start starts a process, which is the agent in a role, and puts it into a cgroup
 // of its own.
-func (c *Container) start(ctx context.Context, id string, process *specs.Process, terminal bool) (_ *Process, retErr error) {
+func (c *Container) start(ctx context.Context, process *specs.Process, o startOptions) (_ *Process, retErr error) {
 	ctx = c.runtime.in(ctx)
 	defer func() {
 		if retErr != nil {
-			retErr = fmt.Errorf("exec %s in container %s: %w", id, c.id, retErr)
+			retErr = fmt.Errorf("exec %s in container %s: %w", o.id, c.id, retErr)
 		}
 	}()
-	group, err := c.group.Child(id)
+	group, err := c.group.Child(o.id)
 	if err != nil {
 		if exists, eerr := c.group.Exists(); eerr == nil && !exists {
 			return nil, fmt.Errorf("container has ended: %w", errdefs.ErrUnavailable)
 		}
 		return nil, err
 	}
-	p := &Process{container: c, group: group}
+	p := &Process{id: o.id, container: c, group: group, starter: c.starter(o)}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, p.abandon(ctx))
 		}
 	}()
-	p.process, err = c.task.Exec(ctx, id, process, func(string) (cio.IO, error) {
-		fifos, err := c.mkfifos(id, terminal)
-		if err != nil {
-			return nil, err
-		}
-		p.io, err = c.runtime.openFIFOs(ctx, fifos)
-		return p.io, err
-	})
+	pid, streams, err := p.starter.start(ctx, process)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.process.Start(ctx); err != nil {
-		return nil, fmt.Errorf("start: %w", err)
+	p.streams = streams
+	if _, over := streams.Stdin.(ended); !over {
+		p.streams.Stdin = &stdin{WriteCloser: streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
 	}
-	// Now, and not beside the start, which it would hold up. A shim tells the end
-	// of a process until that is deleted.
-	if p.exit, err = p.process.Wait(context.WithoutCancel(ctx)); err != nil {
-		return nil, fmt.Errorf("wait: %w", err)
-	}
-	if p.streams, err = p.io.streams(); err != nil {
-		return nil, err
-	}
-	p.streams.Stdin = &stdin{WriteCloser: p.streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
-	if terminal {
+	if o.terminal {
 		p.streams.Stderr = strings.NewReader("")
 	}
 	if c.runtime.opts.Shim.Agent {
 		return p, nil // which did what follows before the program ran
 	}
-	if err := p.enter(int(p.process.Pid())); err != nil {
+	if err := p.enter(pid); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -225,7 +212,10 @@ func (s *stdin) Close() error { return errors.Join(s.WriteCloser.Close(), s.end(
 func (p *Process) endStdin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)
 	defer cancel()
-	if err := p.process.CloseIO(ctx, containerd.WithStdinCloser); err != nil && !errdefs.IsNotFound(err) {
+	_, err := p.container.runtime.opts.Client.TaskService().CloseIO(ctx, &tasks.CloseIORequest{
+		ContainerID: p.container.id, ExecID: p.id, Stdin: true,
+	})
+	if err = errgrpc.ToNative(err); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("end standard input: %w", err)
 	}
 	return nil // not found: the program has ended
@@ -250,27 +240,26 @@ type ExitStatus struct {
 // run. An errdefs.ErrUnavailable says that its end cannot be known any more,
 // because its shim is gone. Wait is for one caller, once.
 func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
-	select {
-	case <-ctx.Done():
-		return ExitStatus{}, fmt.Errorf("wait for process: %w", ctx.Err())
-	case status := <-p.exit:
-		if err := status.Error(); err != nil {
-			return ExitStatus{}, fmt.Errorf("wait for process: %w: %w", err, errdefs.ErrUnavailable)
-		}
-		p.ended.Store(true)
-		if p.raw {
-			s := waitStatus(syscall.WaitStatus(status.ExitCode() &^ agent.ForkedStatus))
-			s.Forked = status.ExitCode()&agent.ForkedStatus != 0
-			return s, nil
-		}
-		return exitStatus(int(status.ExitCode()), p.pidfd), nil
+	status, err := p.starter.wait(ctx)
+	if err != nil {
+		return ExitStatus{}, fmt.Errorf("wait for process: %w", err)
 	}
+	p.ended.Store(true)
+	if p.raw {
+		s := waitStatus(syscall.WaitStatus(status &^ agent.ForkedStatus))
+		s.Forked = status&agent.ForkedStatus != 0
+		return s, nil
+	}
+	return exitStatus(int(status), p.pidfd), nil
 }
 
 // Signal sends a signal to the program alone. One that has ended is an
 // errdefs.ErrNotFound.
 func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
-	err := p.process.Kill(p.container.runtime.in(ctx), signal)
+	_, err := p.container.runtime.opts.Client.TaskService().Kill(p.container.runtime.in(ctx), &tasks.KillRequest{
+		ContainerID: p.container.id, ExecID: p.id, Signal: uint32(signal),
+	})
+	err = errgrpc.ToNative(err)
 	if errors.Is(err, syscall.ESRCH) {
 		err = errdefs.ErrNotFound
 	}
@@ -283,7 +272,10 @@ func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
 // Resize gives the program's terminal another size. A program that has ended is
 // an errdefs.ErrNotFound.
 func (p *Process) Resize(ctx context.Context, size Size) error {
-	err := p.process.Resize(p.container.runtime.in(ctx), uint32(size.Columns), uint32(size.Rows))
+	_, err := p.container.runtime.opts.Client.TaskService().ResizePty(p.container.runtime.in(ctx), &tasks.ResizePtyRequest{
+		ContainerID: p.container.id, ExecID: p.id, Width: uint32(size.Columns), Height: uint32(size.Rows),
+	})
+	err = errgrpc.ToNative(err)
 	if err != nil && strings.Contains(err.Error(), "stopped container") {
 		err = errdefs.ErrNotFound // runc's shim gives it no class (containerd, process/exec_state.go)
 	}
@@ -311,36 +303,12 @@ func (p *Process) Close(ctx context.Context) error {
 }
 
 func (p *Process) close(ctx context.Context) error {
-	ctx = p.container.runtime.in(ctx)
-	var errs []error
-	if p.process != nil {
-		if err := p.delete(ctx); err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, syscall.ESRCH) {
-			errs = append(errs, fmt.Errorf("delete exec: %w", err))
-		}
-	}
-	if p.io != nil {
-		p.io.Cancel()
-		errs = append(errs, p.io.Close())
-	}
+	errs := []error{p.starter.forget(p.container.runtime.in(ctx), p.ended.Load())}
 	if p.pidfd != nil {
 		p.pidfd.Close()
 	}
 	errs = append(errs, p.container.forget(p.group))
 	return errors.Join(errs...)
-}
-
-// delete removes the exec from its shim, and first ends the program where that
-// has not ended. The client's own Delete would ask the shim three things more of
-// one that has.
-func (p *Process) delete(ctx context.Context) error {
-	if !p.ended.Load() {
-		_, err := p.process.Delete(ctx, containerd.WithProcessKill)
-		return err
-	}
-	_, err := p.container.runtime.opts.Client.TaskService().DeleteProcess(ctx, &tasks.DeleteProcessRequest{
-		ContainerID: p.container.id, ExecID: p.process.ID(),
-	})
-	return errgrpc.ToNative(err)
 }
 
 // abandon closes a process that could not be started.

@@ -9,10 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/api/types"
+	"github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/containerd/v2/core/sandbox"
 	"github.com/containerd/errdefs"
 
 	"codebeaker/runtime/shim"
+	"codebeaker/runtime/shim/direct"
 )
 
 const (
@@ -27,6 +30,8 @@ const (
 // sharedShim is what shims does with one.
 type sharedShim interface {
 	Address() (string, uint32)
+	// Client is for programs, and ends with the shim.
+	Client() *direct.Client
 	Ended() <-chan struct{}
 	// Takes says whether it takes another container.
 	Takes() bool
@@ -62,8 +67,8 @@ func newShims(most int, log *slog.Logger, start func() (sharedShim, error)) *shi
 	return &shims{most: most, start: start, log: log, given: map[string]*berth{}}
 }
 
-// give returns the address of a shim for a container, which has it until take.
-func (s *shims) give(id string) (address string, version uint32, _ error) {
+// give returns a shim for a container, which has it until take.
+func (s *shims) give(id string) (sharedShim, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.fullest()
@@ -77,7 +82,7 @@ func (s *shims) give(id string) (address string, version uint32, _ error) {
 	if b == nil {
 		var err error
 		if b, err = s.add(); err != nil {
-			return "", 0, err
+			return nil, err
 		}
 	}
 	b.used++
@@ -85,8 +90,7 @@ func (s *shims) give(id string) (address string, version uint32, _ error) {
 	if s.room() < s.most/2 {
 		s.work.Go(s.fill)
 	}
-	address, version = b.Address()
-	return address, version, nil
+	return b.sharedShim, nil
 }
 
 // fullest returns the fullest shim that has room, nil where none has. The caller
@@ -210,13 +214,25 @@ func (r *Runtime) share(ctx context.Context, o Sharing) error {
 	if err != nil && !errors.Is(err, errdefs.ErrAlreadyExists) {
 		return fmt.Errorf("record the sandbox of shims: %w", err)
 	}
+	ctx = context.WithoutCancel(r.in(ctx))
 	start := func() (sharedShim, error) {
 		return shim.StartShared(shim.SharedOptions{
 			Program: r.opts.Shim.Name, Dir: o.Dir, Address: o.Address, EventAddress: o.EventAddress,
-			Namespace: r.opts.Client.DefaultNamespace(), TempDir: o.TempDir, Log: r.opts.Log,
+			Namespace: r.opts.Client.DefaultNamespace(), TempDir: o.TempDir,
+			Publish: func(e *types.Envelope) { r.publish(ctx, e) }, Log: r.opts.Log,
 		})
 	}
 	r.shims = newShims(o.Containers, r.opts.Log, start)
 	r.shims.work.Go(r.shims.fill)
 	return nil
+}
+
+// publish passes an event of a shim on to those who watch containerd.
+func (r *Runtime) publish(ctx context.Context, e *types.Envelope) {
+	err := r.opts.Client.EventService().Forward(ctx, &events.Envelope{
+		Timestamp: e.GetTimestamp().AsTime(), Namespace: e.GetNamespace(), Topic: e.GetTopic(), Event: e.GetEvent(),
+	})
+	if err != nil {
+		r.opts.Log.WarnContext(ctx, "publish the event of a shim", "topic", e.GetTopic(), "error", err)
+	}
 }

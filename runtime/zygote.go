@@ -29,5 +29,5 @@ func (c *Container) StartZygote(ctx context.Context, id, interpreter string, mod
 	p := execProcess(c.pid1, append([]string{agent.RoleZygote, interpreter}, modules...), nil, nil)
 	score := zygoteScore
 	p.User, p.OOMScoreAdj = specs.User{}, &score
-	return c.start(ctx, id, p, false)
+	return c.start(ctx, p, startOptions{id: id})
 }

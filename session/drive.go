@@ -54,6 +54,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 	if last && opts.TTY {
 		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
 	}
+	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen
 	process, err := s.container.Exec(ctx, st.exec)
 	if err != nil {
 		return nil, err

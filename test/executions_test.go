@@ -429,7 +429,7 @@ func TestTerminalIsARealOne(t *testing.T) {
 	const script = `trap 'busybox stty size' WINCH
 [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo terminal
 busybox stty size
-until read line; do :; done; echo "<$line>" # a signal may end read
+until read -t 1 line; do :; done; echo "<$line>" # a signal may end read, or come right before it
 busybox stty -echo && echo quiet
 cat | wc -c
 echo to stderr >&2

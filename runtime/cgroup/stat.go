@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -183,22 +182,20 @@ func (g Group) Populated() (bool, error) {
 
 // keyed reads a file of lines of a key and a number.
 func keyed(path string) (map[string]uint64, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	values := map[string]uint64{}
-	scanner := bufio.NewScanner(f)
-	for scanner.Scan() {
-		key, value, _ := strings.Cut(scanner.Text(), " ")
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		n, err := strconv.ParseUint(value, 10, 64)
 		if err != nil {
 			continue // lines of another form are not asked for
 		}
 		values[key] = n
 	}
-	return values, scanner.Err()
+	return values, nil
 }
 
 // within says whether a /proc/PID/cgroup text places the process at path or

@@ -14,7 +14,7 @@ func TestSocketOfASharedShimStays(t *testing.T) {
 	for shared, want := range map[bool]error{true: nil, false: fs.ErrNotExist} {
 		bundle, dir := t.TempDir(), t.TempDir()
 		sock := filepath.Join(dir, "sock")
-		socket, err := listenFile(sock)
+		socket, err := listenFile("unix", sock)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/containerd/log"
 
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/shim/direct"
 )
 
 // container is one whose pid 1 is an agent.
@@ -130,19 +131,33 @@ func (c *container) all() []*exec {
 	return slices.Collect(maps.Values(c.execs))
 }
 
-// add adds an exec that is to be started.
-func (c *container) add(id string, r *request, p paths) error {
+// add adds an exec that is to be started, with its streams where it is not by
+// their paths that it has them. They are its own from now on.
+func (c *container) add(r *direct.Request, p paths, given *streams) (*exec, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
-		return fmt.Errorf("container %s has ended: %w", c.id, errdefs.ErrFailedPrecondition)
+		return nil, fmt.Errorf("container %s has ended: %w", c.id, errdefs.ErrFailedPrecondition)
 	}
-	if c.execs[id] != nil {
-		return fmt.Errorf("process %s: %w", id, errdefs.ErrAlreadyExists)
+	if c.execs[r.ID] != nil {
+		return nil, fmt.Errorf("process %s: %w", r.ID, errdefs.ErrAlreadyExists)
 	}
-	c.execs[id] = &exec{
-		id: id, container: c, request: r, paths: p, exited: make(chan struct{}), status: task.Status_CREATED,
+	e := &exec{
+		id: r.ID, container: c, request: r, paths: p, launched: launched{streams: given}, exited: make(chan struct{}), status: task.Status_CREATED,
 	}
+	c.execs[e.id] = e
+	c.events.send(&eventstypes.TaskExecAdded{ContainerID: c.id, ExecID: e.id})
+	return e, nil
+}
+
+// remove forgets an exec that has ended or never began.
+func (c *container) remove(e *exec) error {
+	if err := e.delete(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.execs, e.id)
 	return nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
 
+	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
 )
 
@@ -148,7 +149,7 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 	program, err := c.bundle.filter()
 	if err == nil && program != nil {
 		var file *os.File
-		file, err = sealed("filter", program)
+		file, err = wire.Seal("filter", program)
 		given = append(given, file) // FilterFD
 	}
 	if err != nil {

@@ -2,16 +2,27 @@ package shim
 
 import (
 	"context"
+	"sync/atomic"
 
 	eventstypes "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/core/runtime"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/protobuf"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/log"
+	"github.com/containerd/typeurl/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"codebeaker/runtime/shim/direct"
 )
 
-// events publishes what happens, in the order in which it was sent.
+// events publishes what happens, in the order in which it was sent: to the
+// server where one is connected, which passes it on to its containerd, and to
+// containerd itself otherwise.
 type events struct {
+	server  atomic.Pointer[caller]
 	queue   chan any
 	closing chan struct{}
 	closed  chan struct{}
@@ -34,7 +45,11 @@ func (e *events) run(ctx context.Context, publisher shim.Publisher) {
 	ctx = context.WithoutCancel(ctx)
 	defer publisher.Close()
 	publish := func(event any) {
-		if err := publisher.Publish(ctx, runtime.GetTopic(event), event); err != nil {
+		topic := runtime.GetTopic(event)
+		if e.tellServer(ctx, topic, event) {
+			return
+		}
+		if err := publisher.Publish(ctx, topic, event); err != nil {
 			log.G(ctx).WithError(err).Error("publish event")
 		}
 	}
@@ -53,6 +68,22 @@ func (e *events) run(ctx context.Context, publisher shim.Publisher) {
 			}
 		}
 	}
+}
+
+// tellServer says whether a server has the event.
+func (e *events) tellServer(ctx context.Context, topic string, event any) bool {
+	server := e.server.Load()
+	namespace, ok := namespaces.Namespace(ctx)
+	if server == nil || !ok {
+		return false
+	}
+	content, err := typeurl.MarshalAnyToProto(event)
+	if err != nil {
+		return false
+	}
+	body, err := proto.Marshal(&types.Envelope{Timestamp: timestamppb.Now(), Namespace: namespace, Topic: topic, Event: content})
+	m := direct.Message{Kind: direct.Event, Body: body}
+	return err == nil && m.Fits() && server.say(m) == nil
 }
 
 // close returns when all that was sent is published. It is for the shim's end,

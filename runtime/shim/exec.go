@@ -17,6 +17,7 @@ import (
 	"codebeaker/runtime/agent"
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/shim/direct"
 )
 
 // startTimeout bounds how long an agent may take to make a process. It has no
@@ -33,7 +34,7 @@ const killedStatus = uint32(unix.SIGKILL)
 type exec struct {
 	id        string
 	container *container
-	request   *request
+	request   *direct.Request
 	paths     paths
 
 	// exited is closed when the process has ended and its end was published.
@@ -117,8 +118,7 @@ func (e *exec) begin(cancel context.CancelFunc) error {
 
 // launch has the agent start the program, and looks where it is before it runs.
 func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
-	uid, gid := e.container.bundle.hostID(e.request.program.UID), e.container.bundle.hostGID(e.request.program.GID)
-	streams, err := openStreams(e.paths, uid, gid)
+	streams, err := e.open()
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 		return nil, err
 	}
 	defer func() { retErr = errors.Join(retErr, entry.Close()) }()
-	spec := e.request.program
+	spec := e.request.Program
 	var files []*os.File
 	if !spec.Terminal {
 		files = append(files, streams.program...)
@@ -189,6 +189,15 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	return l, nil
 }
 
+// open returns the process's streams, which are its user's.
+func (e *exec) open() (*streams, error) {
+	uid, gid := e.container.bundle.hostID(e.request.Program.UID), e.container.bundle.hostGID(e.request.Program.GID)
+	if e.streams != nil {
+		return e.streams, e.streams.chown(uid, gid)
+	}
+	return openStreams(e.paths, uid, gid)
+}
+
 // cgroup returns the process's cgroup and the way into it: the one below the
 // container's that has the exec's name, where the client made it, and else pid
 // 1's.
@@ -222,7 +231,7 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) (*proces
 			if !in {
 				return fmt.Errorf("process %d is not in cgroup %s: %w", p.pid, group.Path(), wire.ErrProtocol)
 			}
-			return setOOMScore(proc, e.request.oomScore)
+			return setOOMScore(proc, int(e.request.OOMScore))
 		})
 	}
 	var t *terminal
@@ -247,7 +256,7 @@ func (e *exec) await(p *program) {
 	status := e.told(p, over)
 	<-over
 	code := status
-	if !e.request.raw {
+	if !e.request.Raw {
 		code = exitCode(unix.WaitStatus(status &^ agent.ForkedStatus))
 	}
 	e.mu.Lock()
@@ -342,7 +351,11 @@ func (e *exec) delete() error {
 	if e.terminal != nil {
 		e.terminal.finish()
 	}
-	if e.streams != nil {
+	switch {
+	case e.streams == nil:
+	case e.process == nil:
+		e.streams.close()
+	default:
 		e.streams.endInput()
 		e.container.drain(e.streams)
 	}

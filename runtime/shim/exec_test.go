@@ -10,6 +10,7 @@ import (
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/shim/direct"
 )
 
 func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
@@ -49,10 +50,10 @@ func TestAgentThatDoesNotAnswerHoldsNobody(t *testing.T) {
 		link: a.link, bundle: &bundle{spec: specs.Spec{Linux: &specs.Linux{}}}, group: host.Group("/codebeaker-test-without-cgroups"),
 		events: newEvents(), execs: map[string]*exec{},
 	}
-	if err := c.add("e", &request{program: wire.Program{Args: []string{"x"}}}, paths{}); err != nil {
+	e, err := c.add(&direct.Request{ID: "e", Program: wire.Program{Args: []string{"x"}}}, paths{}, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	e := c.execs["e"]
 	ended := make(chan error, 1)
 	go func() {
 		_, err := e.start(t.Context())

@@ -110,20 +110,25 @@ func (l *link) serve() error {
 
 // files returns the descriptors that came with a packet.
 func files(oob []byte) []*os.File {
+	var all []*os.File
+	for _, fd := range rights(oob) {
+		// Whatever it is, nobody waits for it.
+		_ = unix.SetNonblock(fd, true)
+		all = append(all, os.NewFile(uintptr(fd), "agent's"))
+	}
+	return all
+}
+
+// rights returns the descriptors that came with a packet, as they are.
+func rights(oob []byte) []int {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil
 	}
-	var all []*os.File
+	var all []int
 	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			// Whatever it is, nobody waits for it.
-			_ = unix.SetNonblock(fd, true)
-			all = append(all, os.NewFile(uintptr(fd), "agent's"))
+		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			all = append(all, fds...)
 		}
 	}
 	return all
@@ -211,7 +216,7 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 	m := wire.Message{Kind: wire.Start, ID: p.id, Argument: uint32(len(body))}
 	packet := append(m.Append(nil), body...)
 	if len(packet) > wire.MaxMessage {
-		file, err := sealed("program", body)
+		file, err := wire.Seal("program", body)
 		if err != nil {
 			l.forget(p)
 			return nil, err
@@ -225,24 +230,6 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// sealed returns a file with content that nobody can change.
-func sealed(name string, content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, fmt.Errorf("make a file of the agent's %s: %w", name, err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	_, err = f.Write(content)
-	if err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("make a file of the agent's %s: %w", name, err)
-	}
-	return f, nil
 }
 
 func (l *link) forget(p *program) {

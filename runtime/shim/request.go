@@ -11,64 +11,66 @@ import (
 
 	"codebeaker/runtime/agent"
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/shim/direct"
 )
 
 // defaultOOMScore makes programs die before the agent where their
 // specification has no score.
 const defaultOOMScore = 500
 
-// request is an exec as the agent is asked for it.
-type request struct {
-	program  wire.Program
-	oomScore int
-	// raw says that the exit status is to be reported as wait(2) gives it.
-	raw bool
-}
-
-// newRequest turns the process of an exec into a request. A process that runs
-// the agent in its exec role is the program which that would become, started as
-// it says; one in the role of the zygote is the container's zygote.
-func newRequest(spec []byte, agentPath string, terminal bool) (*request, error) {
+// parseRequest reads the process of an exec, which NewRequest turns into a request.
+func parseRequest(spec []byte, agentPath string, terminal bool) (*direct.Request, error) {
 	var p specs.Process
 	if err := json.Unmarshal(spec, &p); err != nil {
 		return nil, fmt.Errorf("read the process's specification: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
+	return NewRequest(&p, agentPath, terminal)
+}
+
+// NewRequest turns the process of an exec into a request, which is still without
+// ids. A process that runs the agent in its exec role is the program which that
+// would become, started as it says; one in the role of the zygote is the
+// container's zygote.
+func NewRequest(p *specs.Process, agentPath string, terminal bool) (*direct.Request, error) {
 	if p.ApparmorProfile != "" || p.SelinuxLabel != "" {
 		return nil, fmt.Errorf("a process with a security label of its own: %w", errdefs.ErrNotImplemented)
 	}
-	r := &request{oomScore: defaultOOMScore, program: wire.Program{
+	r := &direct.Request{OOMScore: defaultOOMScore, Program: wire.Program{
 		Terminal: terminal, UID: p.User.UID, GID: p.User.GID, Groups: p.User.AdditionalGids, Umask: 0o22,
 		Dir: p.Cwd, Args: p.Args, Env: p.Env,
 	}}
 	if p.OOMScoreAdj != nil {
-		r.oomScore = *p.OOMScoreAdj
+		if *p.OOMScoreAdj < -1000 || *p.OOMScoreAdj > 1000 {
+			return nil, fmt.Errorf("score %d for the OOM killer: %w", *p.OOMScoreAdj, errdefs.ErrInvalidArgument)
+		}
+		r.OOMScore = int16(*p.OOMScoreAdj)
 	}
 	if p.User.Umask != nil {
-		r.program.Umask = *p.User.Umask
+		r.Program.Umask = *p.User.Umask
 	}
 	if box := p.ConsoleSize; box != nil {
-		r.program.Rows, r.program.Columns = uint16(box.Height), uint16(box.Width)
+		r.Program.Rows, r.Program.Columns = uint16(box.Height), uint16(box.Width)
 	}
 	for _, l := range p.Rlimits {
 		resource, ok := rlimits()[strings.TrimPrefix(l.Type, "RLIMIT_")]
 		if !ok {
 			return nil, fmt.Errorf("limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
 		}
-		r.program.Rlimits = append(r.program.Rlimits, wire.Rlimit{Resource: resource, Soft: l.Soft, Hard: l.Hard})
+		r.Program.Rlimits = append(r.Program.Rlimits, wire.Rlimit{Resource: resource, Soft: l.Soft, Hard: l.Hard})
 	}
 	if len(p.Args) > 1 && p.Args[0] == agentPath && p.Args[1] == agent.RoleExec {
 		e, err := agent.ParseExec(p.Args[2:])
 		if err != nil {
 			return nil, fmt.Errorf("read the process's arguments: %w: %w", err, errdefs.ErrInvalidArgument)
 		}
-		r.raw, r.program.Soft, r.program.Line, r.program.Args = e.WaitStatus, true, e.Line, e.Args
-		r.program.Fork = e.Fork
+		r.Raw, r.Program.Soft, r.Program.Line, r.Program.Args = e.WaitStatus, true, e.Line, e.Args
+		r.Program.Fork = e.Fork
 		if e.Dir != "" {
-			r.program.Dir = e.Dir
+			r.Program.Dir = e.Dir
 		}
 	}
 	if len(p.Args) > 2 && p.Args[0] == agentPath && p.Args[1] == agent.RoleZygote {
-		r.program.Zygote, r.program.Args = true, p.Args[2:]
+		r.Program.Zygote, r.Program.Args = true, p.Args[2:]
 	}
 	return r, nil
 }

@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/shim/direct"
 )
 
-func ask(t *testing.T, p specs.Process, terminal bool) (*request, error) {
+func ask(t *testing.T, p specs.Process, terminal bool) (*direct.Request, error) {
 	t.Helper()
 	text, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newRequest(text, "/agent", terminal)
+	return parseRequest(text, "/agent", terminal)
 }
 
 func TestRequestIsWhatTheSpecificationSays(t *testing.T) {
@@ -33,11 +34,11 @@ func TestRequestIsWhatTheSpecificationSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := r.program
+	p := r.Program
 	if !slices.Equal(p.Args, []string{"ls", "-l"}) || !slices.Equal(p.Env, []string{"A=b"}) || p.Dir != "/tmp" ||
 		p.UID != 1 || p.GID != 2 || !slices.Equal(p.Groups, []uint32{3}) || p.Umask != 0o77 ||
 		!slices.Equal(p.Rlimits, []wire.Rlimit{{Resource: unix.RLIMIT_NOFILE, Soft: 10, Hard: 20}}) ||
-		!p.Terminal || p.Rows != 24 || p.Columns != 80 || p.Soft || p.Line || r.raw || r.oomScore != 300 {
+		!p.Terminal || p.Rows != 24 || p.Columns != 80 || p.Soft || p.Line || r.Raw || r.OOMScore != 300 {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -49,11 +50,11 @@ func TestExecRoleIsTheProgramItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := r.program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !p.Fork || !r.raw || r.oomScore != defaultOOMScore {
+	if p := r.Program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !p.Fork || !r.Raw || r.OOMScore != defaultOOMScore {
 		t.Errorf("got %+v", r)
 	}
 	// Another program may have such arguments.
-	if r, err := ask(t, specs.Process{Args: []string{"/other", "exec", "--", "echo"}}, false); err != nil || r.program.Soft {
+	if r, err := ask(t, specs.Process{Args: []string{"/other", "exec", "--", "echo"}}, false); err != nil || r.Program.Soft {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if _, err := ask(t, specs.Process{Args: []string{"/agent", "exec", "--"}}, false); !errdefs.IsInvalidArgument(err) {
@@ -97,11 +98,11 @@ func TestZygoteRoleIsTheZygote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := r.program; !p.Zygote || p.Fork || p.Soft || !slices.Equal(p.Args, []string{"python3", "json"}) || r.oomScore != 100 {
+	if p := r.Program; !p.Zygote || p.Fork || p.Soft || !slices.Equal(p.Args, []string{"python3", "json"}) || r.OOMScore != 100 {
 		t.Errorf("got %+v", r)
 	}
 	for _, args := range [][]string{{"/other", "zygote", "python3"}, {"/agent", "zygote"}} {
-		if r, err := ask(t, specs.Process{Args: args}, false); err != nil || r.program.Zygote {
+		if r, err := ask(t, specs.Process{Args: args}, false); err != nil || r.Program.Zygote {
 			t.Errorf("%q: got %+v, %v", args, r, err)
 		}
 	}

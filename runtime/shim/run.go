@@ -16,12 +16,12 @@
 //
 // Of the runtime Name: runc makes the container and starts pid 1 in one go, and
 // gives it one end of a socket (package wire); the task's Start is only said.
-// For an exec the shim opens the client's FIFOs and the exec's cgroup, which is
-// the one below the container's that has the exec's name, where there is one. The
-// agent makes a process with these; the shim asks the kernel whose it is and
+// For an exec the shim opens the client's FIFOs, or has the pipes of a client of
+// package direct, and opens the exec's cgroup, which is the one below the
+// container's that has the exec's name, where there is one. The agent makes a process with these; the shim asks the kernel whose it is and
 // where, raises its score for the OOM killer, and lets it go. The shim holds the
-// other end of every FIFO, so that nothing a program does depends on whether a
-// client still lives. It takes whatever comes out of a container for a lie, and
+// other end of each, so that nothing a program does depends on whether a client
+// still lives. It takes whatever comes out of a container for a lie, and
 // never waits for it without bound. Such a shim can serve many containers
 // (Shared), each with locks of its own, and waits for none of them with one that
 // others need. Where the shim dies, the agent ends, and with it all; containerd

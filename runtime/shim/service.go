@@ -83,6 +83,11 @@ func (s *service) share(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l, err := calls()
+	if err != nil {
+		return err
+	}
+	go s.answerCalls(ctx, l)
 	s.wanted = true
 	go func() { // its end is that of the shim's process
 		awaitUnwanted(ctx)
@@ -206,14 +211,14 @@ func (s *service) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*ptype
 	if err != nil {
 		return nil, err
 	}
-	req, err := newRequest(r.Spec.GetValue(), c.bundle.agent(), r.Terminal)
+	req, err := parseRequest(r.Spec.GetValue(), c.bundle.agent(), r.Terminal)
 	if err == nil {
-		err = c.add(r.ExecID, req, paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr, terminal: r.Terminal})
+		req.ID = r.ExecID
+		_, err = c.add(req, paths{stdin: r.Stdin, stdout: r.Stdout, stderr: r.Stderr, terminal: r.Terminal}, nil)
 	}
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
-	s.events.send(&eventstypes.TaskExecAdded{ContainerID: c.id, ExecID: r.ExecID})
 	return &ptypes.Empty{}, nil
 }
 
@@ -224,12 +229,9 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 		return nil, err
 	}
 	if e != nil {
-		if err := e.delete(); err != nil {
+		if err := c.remove(e); err != nil {
 			return nil, errgrpc.ToGRPC(err)
 		}
-		c.mu.Lock()
-		delete(c.execs, e.id)
-		c.mu.Unlock()
 		return deleted(e.pid(), e.exit), nil
 	}
 	if err := c.delete(ctx); err != nil {

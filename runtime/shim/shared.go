@@ -17,18 +17,25 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/pkg/sys"
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/shim/direct"
 )
 
 const (
 	// sharedFile marks the directory that a shared shim is started in.
 	sharedFile = "shared"
 	sharedSock = "sock"
+	// callSock is the socket of package direct.
+	callSock = "call"
 	// wantedFD is the end of a pipe in a shared shim's process, of which its
 	// starter has the other: once that is closed, or its holder gone, nobody
 	// gives the shim another container.
 	wantedFD = 4
+	// callFD is the listening callSock in a shared shim's process.
+	callFD = 5
 )
 
 // SharedOptions say what a shared shim works with.
@@ -44,6 +51,8 @@ type SharedOptions struct {
 	Namespace             string
 	// TempDir is where it puts mount points for a moment.
 	TempDir string
+	// Publish gets the shim's events, one after another.
+	Publish func(*types.Envelope)
 	Log     *slog.Logger
 }
 
@@ -57,6 +66,7 @@ type SharedOptions struct {
 // directory.
 type Shared struct {
 	dir    string
+	client *direct.Client
 	wanted *os.File
 	ended  chan struct{}
 	once   sync.Once
@@ -77,11 +87,24 @@ func StartShared(opts SharedOptions) (_ *Shared, retErr error) {
 	if err := os.WriteFile(filepath.Join(s.dir, sharedFile), nil, 0o600); err != nil {
 		return nil, err
 	}
-	socket, err := listenFile(filepath.Join(s.dir, sharedSock))
+	socket, err := listenFile("unix", filepath.Join(s.dir, sharedSock))
 	if err != nil {
 		return nil, err
 	}
 	defer socket.Close()
+	calls, err := listenFile("unixpacket", filepath.Join(s.dir, callSock))
+	if err != nil {
+		return nil, err
+	}
+	defer calls.Close()
+	if s.client, err = direct.Dial(filepath.Join(s.dir, callSock), opts.Publish); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			s.client.Close()
+		}
+	}()
 	log, err := openLog(s.dir)
 	if err != nil {
 		return nil, err
@@ -95,7 +118,7 @@ func StartShared(opts SharedOptions) (_ *Shared, retErr error) {
 	cmd := osexec.Command(running(opts.Program), "-namespace", opts.Namespace, "-id", id, "-address", opts.Address) //nolint:noctx // it outlives its starter
 	cmd.Args[0], cmd.Dir = opts.Program, s.dir
 	cmd.Env = append(os.Environ(), "TTRPC_ADDRESS="+opts.EventAddress, "GRPC_ADDRESS="+opts.Address, "TMPDIR="+opts.TempDir)
-	cmd.ExtraFiles = []*os.File{socket, theirs} // 3, wantedFD
+	cmd.ExtraFiles = []*os.File{socket, theirs, calls} // 3, wantedFD, callFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		log.Close()
@@ -115,6 +138,7 @@ func StartShared(opts SharedOptions) (_ *Shared, retErr error) {
 		log.Close()
 		said.Wait()
 		s.Release()
+		s.client.Close()
 		if err != nil {
 			opts.Log.Error("a shim has ended, and its sessions with it", "shim", id, "error", err)
 		}
@@ -131,6 +155,9 @@ func StartShared(opts SharedOptions) (_ *Shared, retErr error) {
 func (s *Shared) Address() (string, uint32) {
 	return "ttrpc+unix://" + filepath.Join(s.dir, sharedSock), 3
 }
+
+// Client is the connection over which it starts programs. It ends with the shim.
+func (s *Shared) Client() *direct.Client { return s.client }
 
 // Takes says whether the shim takes another container: that it listens where
 // containerd is going to call.
@@ -179,8 +206,8 @@ func running(program string) string {
 }
 
 // listenFile returns a socket that listens, for another process.
-func listenFile(path string) (*os.File, error) {
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+func listenFile(network, path string) (*os.File, error) {
+	l, err := net.ListenUnix(network, &net.UnixAddr{Name: path, Net: network})
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +251,18 @@ func raiseOOMScore(pid int) error {
 func isShared() bool {
 	_, err := os.Stat(sharedFile)
 	return err == nil
+}
+
+// calls returns the socket on which servers call a shared shim.
+func calls() (*net.UnixListener, error) {
+	unix.CloseOnExec(callFD)
+	f := os.NewFile(callFD, callSock)
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("listen for servers: %w", err)
+	}
+	return l.(*net.UnixListener), nil //nolint:errcheck // it is a Unix socket
 }
 
 // awaitUnwanted returns when nobody gives this process another container.

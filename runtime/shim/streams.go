@@ -10,6 +10,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/shim/direct"
 )
 
 // paths are the FIFOs that a client made for a process. Empty is /dev/null.
@@ -63,11 +65,44 @@ func openStreams(p paths, uid, gid int) (_ *streams, retErr error) {
 		} else {
 			s.output = append(s.output, held)
 		}
-		if err := own.Chown(uid, gid); err != nil {
-			return nil, err
-		}
+	}
+	return s, s.chown(uid, gid)
+}
+
+// streamsOf returns streams whose ends came from a client of package direct, and
+// owns these.
+func streamsOf(files []*os.File, terminal bool) (*streams, error) {
+	outputs := 2
+	if terminal {
+		outputs = 1
+	}
+	held := 1 + outputs // where those begin that the shim holds
+	if n := len(files) - held; n != outputs && n != outputs+1 {
+		return nil, fmt.Errorf("%d streams: %w", len(files), direct.ErrProtocol)
+	}
+	s := &streams{program: files[:held:held], output: files[held : held+outputs : held+outputs]}
+	if len(files) > held+outputs {
+		s.stdin = files[held+outputs]
 	}
 	return s, nil
+}
+
+// chown gives the streams to a user of the host, so that the program may open
+// /dev/stdout again. What is no pipe is everybody's.
+func (s *streams) chown(uid, gid int) error {
+	for _, f := range s.program {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if info.Mode().Type() != os.ModeNamedPipe {
+			continue
+		}
+		if err := f.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openStream returns the process's end of a FIFO and the other. The ends of a

@@ -1,0 +1,112 @@
+package direct
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"codebeaker/runtime/agent/wire"
+)
+
+// Version is that of the protocol.
+const Version = 1
+
+const (
+	// MaxMessage bounds a packet, in bytes.
+	MaxMessage = 32 << 10
+	// MaxFDs bounds the descriptors of a packet.
+	MaxFDs = 7
+	// MaxRequest bounds a Request, in bytes.
+	MaxRequest = wire.MaxStart + 4<<10
+	// maxText bounds what Failed says, in bytes.
+	maxText = 4 << 10
+
+	headerLen = 13
+)
+
+// Kind says what a message is.
+type Kind uint8
+
+// The kinds of messages.
+const (
+	Start Kind = iota + 1
+	Started
+	Failed
+	Exited
+	Forget
+	Event
+)
+
+// InFile is Start's detail where the Request is in a file.
+const InFile = 1
+
+// ErrProtocol is a message that breaks the protocol.
+var ErrProtocol = errors.New("protocol error")
+
+// Message is a packet without its descriptors.
+type Message struct {
+	Kind     Kind
+	ID       uint32
+	Argument uint32
+	Detail   uint32
+	Body     []byte
+}
+
+// Fits says whether the message fits a packet.
+func (m Message) Fits() bool { return headerLen+len(m.Body) <= MaxMessage }
+
+// Append appends the packet. What Failed says is cut where it is too long.
+func (m Message) Append(b []byte) []byte {
+	if m.Kind == Failed {
+		m.Body = m.Body[:min(len(m.Body), maxText)]
+	}
+	b = append(b, byte(m.Kind))
+	b = binary.LittleEndian.AppendUint32(b, m.ID)
+	b = binary.LittleEndian.AppendUint32(b, m.Argument)
+	b = binary.LittleEndian.AppendUint32(b, m.Detail)
+	return append(b, m.Body...)
+}
+
+// Parse takes a packet apart. The body is part of the packet. An error wraps
+// ErrProtocol.
+func Parse(packet []byte) (Message, error) {
+	if len(packet) < headerLen || len(packet) > MaxMessage {
+		return Message{}, fmt.Errorf("packet of %d bytes: %w", len(packet), ErrProtocol)
+	}
+	m := Message{
+		Kind:     Kind(packet[0]),
+		ID:       binary.LittleEndian.Uint32(packet[1:]),
+		Argument: binary.LittleEndian.Uint32(packet[5:]),
+		Detail:   binary.LittleEndian.Uint32(packet[9:]),
+	}
+	if len(packet) > headerLen {
+		m.Body = packet[headerLen:]
+	}
+	if !m.valid() {
+		return Message{}, fmt.Errorf("message %d of program %d with %d, %d and %d bytes: %w",
+			m.Kind, m.ID, m.Argument, m.Detail, len(m.Body), ErrProtocol)
+	}
+	return m, nil
+}
+
+func (m Message) valid() bool {
+	bare := m.Body == nil && m.Detail == 0
+	switch m.Kind {
+	case Start:
+		if m.Detail == InFile {
+			return m.Body == nil && m.Argument > 0 && m.Argument <= MaxRequest
+		}
+		return m.Detail == 0 && m.Argument > 0 && m.Argument == uint32(len(m.Body))
+	case Started:
+		return bare && m.Argument > 0
+	case Failed:
+		return m.Detail == 0 && len(m.Body) <= maxText
+	case Exited:
+		return bare
+	case Forget:
+		return bare && m.Argument == 0
+	case Event:
+		return m.ID == 0 && m.Argument == 0 && m.Detail == 0 && m.Body != nil
+	}
+	return false
+}
