@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/containerd/cgroups/v3/cgroup1"
 	eventstypes "github.com/containerd/containerd/api/events"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types/task"
@@ -30,6 +31,7 @@ import (
 type service struct {
 	events   *events
 	oom      oom.Watcher
+	memory   cgroup1.Hierarchy // with version 1, that of what oom watches
 	shutdown shutdown.Service
 	moves    moves
 	shared   bool
@@ -59,6 +61,7 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 		s.oom, err = oomv2.New(publisher)
 	} else {
 		s.oom, err = oomv1.New(publisher)
+		s.memory = memoryHierarchy()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("watch for want of memory: %w", err)
