@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cloneArgs is struct clone_args of linux/sched.h, in its first version.
-type cloneArgs struct{ flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls uint64 }
+// cloneArgs is struct clone_args of linux/sched.h, in its first version, of which
+// all but the flags stay zero.
+type cloneArgs struct {
+	flags uint64
+	_     [7]uint64
+}
 
 // cloneToExit makes a process that does nothing but exit, and returns its number
 // or a negative errno.

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +85,7 @@ func TestUserNamespaceLeavesNoProcess(t *testing.T) {
 		}
 		ns.Close()
 	}
-	if _, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil); err != unix.ECHILD { //nolint:errorlint // an errno
+	if _, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
 		t.Errorf("wait: %v; want no child", err)
 	}
 }
