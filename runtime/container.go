@@ -74,6 +74,7 @@ type Container struct {
 	pid1    *specs.Process
 	group   cgroup.Group
 	exit    <-chan containerd.ExitStatus
+	slots   slots
 	// direct is the connection to its shim; nil where there is none.
 	direct *direct.Client
 
@@ -149,7 +150,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		return nil, fmt.Errorf("start task: %w", err)
 	}
 	step.done("start")
-	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, direct: calls}, nil
+	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, slots: slots{child: group.Child}, direct: calls}, nil
 }
 
 // stagesFile is where a shim of our own says what making a container took.

@@ -24,8 +24,6 @@ import (
 
 // ExecOptions say what program to start.
 type ExecOptions struct {
-	// ID is unique in the container; letters, digits, '-', '_' and '.'.
-	ID string
 	// Args are the program, looked up in the PATH of Env, and its arguments.
 	Args []string
 	// Line says that a program that is not found and has no arguments may be a
@@ -96,7 +94,7 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 		args = append(args, "-tty")
 	}
 	args = append(append(args, "--"), opts.Args...)
-	o := startOptions{id: opts.ID, terminal: opts.Terminal != nil, noInput: opts.NoInput && opts.Terminal == nil}
+	o := startOptions{kind: execSlot, terminal: opts.Terminal != nil, noInput: opts.NoInput && opts.Terminal == nil}
 	p, err := c.start(ctx, execProcess(c.pid1, args, opts.Env, opts.Terminal), o)
 	if err != nil {
 		return nil, err
@@ -106,7 +104,7 @@ func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error
 		return p, nil // there is no agent in between that waits
 	}
 	if err := p.release(opts.Terminal != nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", opts.ID, err), p.abandon(ctx))
+		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", p.id, err), p.abandon(ctx))
 	}
 	return p, nil
 }
@@ -130,27 +128,28 @@ func (p *Process) release(terminal bool) error {
 
 // ServeFiles starts the agent as a helper for the container's files, as
 // the session's user, on the process's stdin and stdout.
-func (c *Container) ServeFiles(ctx context.Context, id string) (*Process, error) {
-	return c.start(ctx, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), startOptions{id: id})
+func (c *Container) ServeFiles(ctx context.Context) (*Process, error) {
+	return c.start(ctx, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), startOptions{kind: execSlot})
 }
 
 // start starts a process, which is the agent in a role, and puts it into a cgroup
 // of its own.
 func (c *Container) start(ctx context.Context, process *specs.Process, o startOptions) (_ *Process, retErr error) {
 	ctx = c.runtime.in(ctx)
+	slot, err := c.slots.take(o.kind)
+	o.id = slot.id
 	defer func() {
 		if retErr != nil {
 			retErr = fmt.Errorf("exec %s in container %s: %w", o.id, c.id, retErr)
 		}
 	}()
-	group, err := c.group.Child(o.id)
 	if err != nil {
 		if exists, eerr := c.group.Exists(); eerr == nil && !exists {
 			return nil, fmt.Errorf("container has ended: %w", errdefs.ErrUnavailable)
 		}
 		return nil, err
 	}
-	p := &Process{id: o.id, container: c, group: group, starter: c.starter(o)}
+	p := &Process{id: o.id, container: c, group: slot.group, starter: c.starter(o)}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, p.abandon(ctx))
@@ -308,6 +307,7 @@ func (p *Process) close(ctx context.Context) error {
 		p.pidfd.Close()
 	}
 	errs = append(errs, p.container.forget(p.group))
+	p.container.slots.prepare()
 	return errors.Join(errs...)
 }
 

@@ -23,7 +23,8 @@ type starter interface {
 
 // startOptions are what is not in the specification of a process.
 type startOptions struct {
-	id       string
+	id       string // of the slot that it takes
+	kind     slotKind
 	terminal bool
 	// noInput says that the input has ended, where that can be.
 	noInput bool

@@ -22,12 +22,12 @@ func (r *Runtime) Forks() bool { return r.opts.Shim.Agent }
 // has not are named on its standard error. It returns before they are loaded;
 // until then, and after its end, programs are started without it. An
 // errdefs.ErrNotImplemented is a runtime that has none.
-func (c *Container) StartZygote(ctx context.Context, id, interpreter string, modules []string) (*Process, error) {
+func (c *Container) StartZygote(ctx context.Context, interpreter string, modules []string) (*Process, error) {
 	if !c.runtime.Forks() {
 		return nil, fmt.Errorf("start zygote through runtime %s: %w", c.runtime.opts.Shim.Name, errdefs.ErrNotImplemented)
 	}
 	p := execProcess(c.pid1, append([]string{agent.RoleZygote, interpreter}, modules...), nil, nil)
 	score := zygoteScore
 	p.User, p.OOMScoreAdj = specs.User{}, &score
-	return c.start(ctx, p, startOptions{id: id})
+	return c.start(ctx, p, startOptions{kind: zygoteSlot})
 }

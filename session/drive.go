@@ -50,11 +50,10 @@ func (s *session) beginPlan(ctx context.Context, e *Execution, p *plan, opts *Pr
 func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, opts *ProgramOptions) (*running, error) {
 	st := p.steps[n]
 	last := n == len(p.steps)-1
-	st.exec.ID = s.nextExecID()
 	if last && opts.TTY {
 		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
 	}
-	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen
+	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen && !opts.TTY
 	process, err := s.container.Exec(ctx, st.exec)
 	if err != nil {
 		return nil, err
@@ -69,7 +68,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 		pumpFrom(&r.work, streams.Stdout, stdout, e.count),
 		pumpFrom(&r.work, streams.Stderr, e.logs[Stderr], e.count),
 	}
-	if !last {
+	if st.exec.NoInput {
 		e.run(s.id, process)
 		_ = e.endInput() // which fails where the step has ended already
 		return r, nil
@@ -280,13 +279,4 @@ func (s *session) release(ctx context.Context, r *running) {
 			<-s.releasing
 		}
 	})
-}
-
-// nextExecID returns an id for containerd. It is not the execution's id, which
-// must not be guessed: containerd's stands in the arguments of processes.
-func (s *session) nextExecID() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.execs++
-	return "e" + strconv.Itoa(s.execs)
 }

@@ -46,7 +46,7 @@ type filesContainer struct {
 	started []*filesProcess
 }
 
-func (c *filesContainer) ServeFiles(ctx context.Context, _ string) (Process, error) {
+func (c *filesContainer) ServeFiles(ctx context.Context) (Process, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p := &filesProcess{cancel: cancel}
 	p.stdin, p.toHelper = io.Pipe()

@@ -71,7 +71,7 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*fileClient, Process
 	if fs.client != nil {
 		return fs.client, fs.process, nil
 	}
-	process, err := s.container.ServeFiles(ctx, s.nextExecID())
+	process, err := s.container.ServeFiles(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start file helper: %w", err)
 	}

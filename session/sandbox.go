@@ -36,9 +36,9 @@ type Container interface {
 	// Claim changes limits and adds labels, on the disk when it returns.
 	Claim(ctx context.Context, opts runtime.ClaimOptions) error
 	Exec(ctx context.Context, opts runtime.ExecOptions) (Process, error)
-	ServeFiles(ctx context.Context, id string) (Process, error)
+	ServeFiles(ctx context.Context) (Process, error)
 	// StartZygote starts what programs are forked from.
-	StartZygote(ctx context.Context, id, interpreter string, modules []string) (Process, error)
+	StartZygote(ctx context.Context, interpreter string, modules []string) (Process, error)
 	// Wait returns when everything in the container has ended.
 	Wait(ctx context.Context) error
 	Kill() error
@@ -80,16 +80,16 @@ func (c container) Exec(ctx context.Context, opts runtime.ExecOptions) (Process,
 	return p, nil
 }
 
-func (c container) ServeFiles(ctx context.Context, id string) (Process, error) {
-	p, err := c.Container.ServeFiles(ctx, id)
+func (c container) ServeFiles(ctx context.Context) (Process, error) {
+	p, err := c.Container.ServeFiles(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (c container) StartZygote(ctx context.Context, id, interpreter string, modules []string) (Process, error) {
-	p, err := c.Container.StartZygote(ctx, id, interpreter, modules)
+func (c container) StartZygote(ctx context.Context, interpreter string, modules []string) (Process, error) {
+	p, err := c.Container.StartZygote(ctx, interpreter, modules)
 	if err != nil {
 		return nil, err
 	}

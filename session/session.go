@@ -64,7 +64,6 @@ type session struct {
 	used         bool
 	lastActivity time.Time
 	executions   int
-	execs        int // ids given to containerd
 	reason       Reason
 	timings      Timings
 	// closedAt is when it began to close, endedAt when what ran in it had ended.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -43,7 +42,6 @@ type zygote struct {
 	running  bool
 	process  Process            // while it runs
 	cancel   context.CancelFunc // of waiting for it
-	starts   int
 	failures int
 	retryAt  time.Time
 }
@@ -72,20 +70,18 @@ func (z *zygote) ensure(ctx context.Context) {
 		return
 	}
 	z.running = true
-	z.starts++
-	id := "z" + strconv.Itoa(z.starts)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	z.cancel = cancel
 	z.work.Go(func() {
 		defer cancel()
-		z.run(ctx, id)
+		z.run(ctx)
 	})
 }
 
 // run starts the zygote and sees it to its end.
-func (z *zygote) run(ctx context.Context, id string) {
+func (z *zygote) run(ctx context.Context) {
 	started := time.Now()
-	status, err := z.live(ctx, id)
+	status, err := z.live(ctx)
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.running = false
@@ -106,8 +102,8 @@ func (z *zygote) run(ctx context.Context, id string) {
 }
 
 // live returns the exit code of a zygote that has ended.
-func (z *zygote) live(ctx context.Context, id string) (int, error) {
-	p, err := z.container.StartZygote(ctx, id, z.interpreter, z.modules)
+func (z *zygote) live(ctx context.Context) (int, error) {
+	p, err := z.container.StartZygote(ctx, z.interpreter, z.modules)
 	if err != nil {
 		return 0, err
 	}

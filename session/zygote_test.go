@@ -73,7 +73,7 @@ func TestZygoteIsStartedBehindTheFirstCode(t *testing.T) {
 			}
 		}
 		expectZygotes(t, c, 1)
-		if z := c.Zygotes()[0]; z.ID != "z1" || !slices.Equal(z.Args, []string{"python3", "json", "re"}) {
+		if z := c.Zygotes()[0]; !slices.Equal(z.Args, []string{"python3", "json", "re"}) {
 			t.Errorf("the zygote is %+v", z)
 		}
 		if started := c.Started(); started[0].Fork || started[1].Fork || !started[2].Fork {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -48,9 +49,9 @@ func hostileAgent(args []string) int {
 		return 2
 	}
 	say(agentwire.Message{Kind: agentwire.Hello, Argument: agentwire.Version})
-	buf := make([]byte, agentwire.MaxMessage)
+	buf, oob := make([]byte, agentwire.MaxMessage), make([]byte, unix.CmsgSpace(4*agentwire.MaxFDs))
 	for {
-		n, _, _, _, err := unix.Recvmsg(fd, buf, nil, 0)
+		n, oobn, _, _, err := unix.Recvmsg(fd, buf, oob, 0)
 		if err != nil || n == 0 {
 			return 0
 		}
@@ -59,6 +60,10 @@ func hostileAgent(args []string) int {
 			continue
 		}
 		p, err := agentwire.ParseProgram(body)
+		if err != nil {
+			return 2
+		}
+		gate, err := lastFile(oob[:oobn])
 		if err != nil {
 			return 2
 		}
@@ -73,16 +78,35 @@ func hostileAgent(args []string) int {
 			_ = unix.Sendmsg(fd, slices.Repeat([]byte{0xff}, 1000), nil, nil, 0)
 		case "elsewhere": // not in the program's cgroup
 			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, self)
+			_, _ = unix.Write(gate, make([]byte, agentwire.ReportLen))
 		case "no pidfd":
 			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, null)
+			_, _ = unix.Write(gate, make([]byte, agentwire.ReportLen))
+		case "noise at the gate":
+			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, self)
+			_, _ = unix.Write(gate, slices.Repeat([]byte{0xff}, 1000))
 		case "another":
 			say(agentwire.Message{Kind: agentwire.Exited, ID: m.ID + 1})
 		case "hurry":
-			say(agentwire.Message{Kind: agentwire.Running, ID: m.ID})
+			say(agentwire.Message{Kind: agentwire.Exited, ID: m.ID})
 		case "many files":
 			say(agentwire.Message{Kind: agentwire.Ready, ID: m.ID}, null, null, null, null, null, null, null, null)
+			_, _ = unix.Write(gate, make([]byte, agentwire.ReportLen))
 		}
 	}
+}
+
+// lastFile returns the last descriptor that came with a packet.
+func lastFile(oob []byte) (int, error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		return -1, errors.Join(err, unix.EINVAL)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) == 0 {
+		return -1, errors.Join(err, unix.EINVAL)
+	}
+	return fds[len(fds)-1], nil
 }
 
 // confineSelf puts the filter in force that is in a file.
@@ -105,7 +129,7 @@ func TestHostileAgentHarmsItsSessionAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := private(t, "--runtime", shim.Name, "--agent", self)
-	for _, how := range []string{"noise", "elsewhere", "no pidfd", "another", "hurry", "many files"} {
+	for _, how := range []string{"noise", "elsewhere", "no pidfd", "noise at the gate", "another", "hurry", "many files"} {
 		t.Run(how, func(t *testing.T) {
 			b := s.session(t, object{"env": object{"HOSTILE": how}})
 			o, err := b.try(object{"type": "execute_shell", "commandName": "true"})

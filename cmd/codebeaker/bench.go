@@ -64,6 +64,7 @@ installed. The host should have nothing else to do.`,
 	f.IntVar(&plan.Creates, "creates", plan.Creates, "`number` of sandboxes that a round creates one after another")
 	f.IntVar(&plan.Programs, "programs", plan.Programs, "`number` of programs of each kind that a round runs one after another")
 	f.IntVar(&plan.Files, "files", plan.Files, "`number` of small files that a round writes, and reads, one after another")
+	f.IntVar(&plan.Bursts, "bursts", plan.Bursts, "`number` of bursts of programs and of files that a round has of each size")
 	f.IntVar(&plan.Burst, "burst", plan.Burst, "`number` of sandboxes that are created at one time at the end; 0 for none")
 	f.IntVar(&plan.Idle, "idle", plan.Idle, "`number` of idle sessions to measure the memory of; 0 for none")
 	f.IntVar(&plan.IdleOthers, "idle-others", plan.IdleOthers, "the most that others than this server get of --idle")
@@ -100,7 +101,7 @@ func runBench(ctx context.Context, cfg *config, parent string, opts bench.Option
 }
 
 func checkPlan(p *bench.Plan, dir string) error {
-	for name, n := range map[string]int{"rounds": p.Rounds, "creates": p.Creates, "programs": p.Programs, "files": p.Files} {
+	for name, n := range map[string]int{"rounds": p.Rounds, "creates": p.Creates, "programs": p.Programs, "files": p.Files, "bursts": p.Bursts} {
 		if n < 1 {
 			return fmt.Errorf("--%s %d: takes a number above 0", name, n)
 		}

@@ -18,6 +18,7 @@ func TestBenchRefusesPlansThatMeasureNothing(t *testing.T) {
 		"--creates":     func(p *bench.Plan) { p.Creates = 0 },
 		"--programs":    func(p *bench.Plan) { p.Programs = -1 },
 		"--files":       func(p *bench.Plan) { p.Files = 0 },
+		"--bursts":      func(p *bench.Plan) { p.Bursts = 0 },
 		"--burst":       func(p *bench.Plan) { p.Burst = -1 },
 		"--idle":        func(p *bench.Plan) { p.Idle = -1 },
 		"--idle-others": func(p *bench.Plan) { p.IdleOthers = -1 },

@@ -17,8 +17,8 @@ func beforeFork()
 //go:linkname afterFork syscall.runtime_AfterFork
 func afterFork()
 
-//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
-func afterForkInChild()
+// sigSetmask is SIG_SETMASK of asm-generic/signal-defs.h.
+const sigSetmask = 2
 
 // forkAndBecome forks, and in the process that it makes goes on to become the
 // program. There it must not call anything that may grow the stack, allocate or
@@ -30,12 +30,16 @@ func afterForkInChild()
 //nolint:gosec // the kernel reads what these point to, all of it in c
 func (c *child) forkAndBecome() (pid uintptr, errno unix.Errno) {
 	beforeFork()
+	if c.slack != 0 { // of this thread, which the process comes by
+		_, _, _ = unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, c.slack, 0)
+	}
 	pid, _, errno = unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
 	if errno != 0 || pid != 0 {
 		afterFork()
 		return pid, errno
 	}
-	afterForkInChild()
+	// No signal has a handler (CLONE_CLEAR_SIGHAND). None is blocked in a program.
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, sigSetmask, uintptr(unsafe.Pointer(&c.signals)), 0, unsafe.Sizeof(c.signals), 0, 0)
 	c.become()
 	return 0, 0
 }
@@ -154,6 +158,10 @@ failed:
 	code = ExitNotExecutable
 	if stage == wire.StageExec && errno == unix.ENOENT {
 		code = ExitNotFound
+	}
+	if c.soft != nil && stage >= wire.StageDirectory {
+		c.soft.say(stage, errno)
+		goto gone
 	}
 	c.report[0], c.report[1] = uint32(stage), uint32(errno)
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, c.gate, uintptr(unsafe.Pointer(&c.report)), unsafe.Sizeof(c.report))

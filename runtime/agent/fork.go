@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"encoding/binary"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +16,7 @@ import (
 // make system calls.
 type child struct {
 	clone   cloneArgs
+	slack   uintptr
 	pidfd   int32
 	gate    uintptr
 	streams [3]uintptr
@@ -26,14 +25,17 @@ type child struct {
 	zygote uintptr
 	tasks  []uintptr
 
-	umask      uintptr
-	rlimits    []rlimit
-	groups     []uint32
-	uid, gid   uintptr
-	caps       unix.CapUserHeader
-	noCaps     [2]unix.CapUserData
-	filter     unix.SockFprog
-	dir        *byte
+	umask    uintptr
+	rlimits  []rlimit
+	groups   []uint32
+	uid, gid uintptr
+	caps     unix.CapUserHeader
+	noCaps   [2]unix.CapUserData
+	filter   unix.SockFprog
+	dir      *byte
+	// soft is what it says on standard error where it cannot become the program;
+	// nil where it reports that.
+	soft       *complaint
 	candidates []*byte // files that the name may stand for, in their order
 	argv       **byte
 	shell      *byte // with shellArgv where the name may be a line of shell
@@ -42,7 +44,10 @@ type child struct {
 
 	zero   [1]byte // "0", what a thread writes to tasks to move itself
 	answer [1]byte
-	report [2]uint32
+	// signals are those that a program begins with blocked: none. The runtime
+	// blocks all to fork.
+	signals uint64
+	report  [2]uint32
 }
 
 // cloneArgs is struct clone_args of linux/sched.h.
@@ -55,13 +60,10 @@ type rlimit struct {
 	limit    unix.Rlimit
 }
 
-// reportReady is what a process reports that waits, in the place of a stage.
-const reportReady wire.Stage = 0
-
 // newChild prepares a process. The descriptors stay the caller's.
 func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, error) {
 	c := &child{
-		clone: cloneArgs{flags: unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD)},
+		clone: cloneArgs{flags: unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(unix.SIGCHLD)},
 		gate:  uintptr(gate), tty: spec.Terminal,
 		umask: uintptr(spec.Umask), groups: spec.Groups, uid: uintptr(spec.UID), gid: uintptr(spec.GID),
 		zero: [1]byte{'0'}, caps: unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3},
@@ -179,17 +181,4 @@ func (c *child) fork() (pid, pidfd int, err error) {
 		return 0, -1, os.NewSyscallError("clone3", errno)
 	}
 	return int(r), int(c.pidfd), nil
-}
-
-// readReport returns what a process reports, nil at the end of the gate.
-func readReport(gate int) *failure {
-	var b [8]byte
-	n, err := unix.Read(gate, b[:])
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(gate, b[:])
-	}
-	if n != len(b) {
-		return nil
-	}
-	return &failure{wire.Stage(binary.NativeEndian.Uint32(b[:])), unix.Errno(binary.NativeEndian.Uint32(b[4:]))}
 }

@@ -9,7 +9,6 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +24,8 @@ func Init(args []string, stderr io.Writer) int {
 	debug.SetGCPercent(20)  // one per session: small before fast
 	if len(args) == 0 {
 		children := &children{}
-		return children.reapUntilTerminated(make(chan struct{}))
+		children.reapUntilTerminated()
+		return 0
 	}
 	if err := serve(args); err != nil {
 		fmt.Fprintf(stderr, "codebeaker: init: %v\n", err)
@@ -55,74 +55,27 @@ func serve(args []string) error {
 		return err
 	}
 	s := newStarter(fd)
-	ended := make(chan struct{})
-	var serveErr error
-	go func() {
-		defer close(ended)
-		serveErr = s.serve()
-	}()
-	s.children.reapUntilTerminated(ended)
+	// As it is before the shim gives the runtime's own thread another (package
+	// monitor), which other threads may have from that.
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("read the timer slack: %w", err)
+	}
+	s.slack = uintptr(slack)
+	// SIGCHLD says nothing that the wait for children does not: whoever it came to
+	// would be woken for nothing.
+	if err := ignoreChildren(); err != nil {
+		return err
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, unix.SIGTERM)
+	go s.children.reapForever()
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve() }()
 	select {
-	case <-ended:
-		return serveErr
-	default:
-		return nil // SIGTERM
-	}
-}
-
-// children are the processes that pid 1 has, of which it started some and was
-// left the others.
-type children struct {
-	mu sync.Mutex
-	// programs are those that it started, by pid. Whoever starts one holds mu
-	// until it is here, so that its end is not taken for an orphan's.
-	programs map[int]*program
-}
-
-// reapUntilTerminated collects children that have ended until SIGTERM comes or
-// ended is closed.
-func (c *children) reapUntilTerminated(ended <-chan struct{}) int {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, unix.SIGCHLD, unix.SIGTERM)
-	for {
-		select {
-		case <-ended:
-			return 0
-		case s := <-signals:
-			if s == unix.SIGTERM {
-				return 0
-			}
-			c.reap()
-		}
-	}
-}
-
-// kill ends a program that runs. The caller holds mu.
-func (c *children) kill(p *program) {
-	for pid, running := range c.programs {
-		if running == p {
-			_ = unix.Kill(pid, unix.SIGKILL) // it is there until it is reaped
-		}
-	}
-}
-
-// reap collects every child that has ended. One SIGCHLD may stand for many.
-func (c *children) reap() {
-	for {
-		var status unix.WaitStatus
-		c.mu.Lock()
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		p := c.programs[pid]
-		delete(c.programs, pid)
-		c.mu.Unlock()
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if pid <= 0 || err != nil {
-			return
-		}
-		if p != nil {
-			p.exited <- status
-		}
+	case err := <-ended:
+		return err
+	case <-terminated:
+		return nil
 	}
 }

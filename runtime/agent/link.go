@@ -104,7 +104,11 @@ func readBody(fd int, size uint32) ([]byte, error) {
 	f := os.NewFile(uintptr(fd), "body")
 	defer f.Close()
 	body := make([]byte, size)
-	if _, err := f.ReadAt(body, 0); err != nil {
+	_, err := f.ReadAt(body, 0)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // the other is the end of the socket
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read program of %d bytes: %w: %w", size, wire.ErrProtocol, cause(err))
 	}
 	return body, nil

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -9,19 +11,15 @@ import (
 	"codebeaker/runtime/agent/wire"
 )
 
-// agentOf starts an agent that launches programs, and returns it, the shim's end
-// of its socket, and what is closed when the launched one was forgotten.
-func agentOf(t *testing.T) (*starter, int, <-chan struct{}) {
+// agentOf starts an agent that launches programs, and returns it and the shim's
+// end of its socket.
+func agentOf(t *testing.T) (*starter, int) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user, as the agent does with every program")
 	}
-	forgotten := make(chan struct{})
 	s, shim := pair(t, nil)
-	s.launch = func(p *program, fds []int) error {
-		defer close(forgotten)
-		return s.run(p, fds)
-	}
+	s.launch, s.slack = s.run, 54321
 	served := make(chan error, 1)
 	go func() { served <- s.serve() }()
 	t.Cleanup(func() {
@@ -33,7 +31,7 @@ func agentOf(t *testing.T) (*starter, int, <-chan struct{}) {
 	if m := hear(t, shim); m.Kind != wire.Hello {
 		t.Fatalf("heard %+v", m)
 	}
-	return s, shim, forgotten
+	return s, shim
 }
 
 // hear returns the agent's next message, without what came with it.
@@ -56,10 +54,65 @@ func hear(t *testing.T, shim int) wire.Message {
 	return m
 }
 
+// run has the agent make a program's process, with these streams, and returns
+// the gate at which it waits.
+func run(t *testing.T, shim int, id uint32, p *wire.Program, stdin, stdout, stderr int) (gate int) {
+	t.Helper()
+	gates, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeFD(gates[0]) })
+	p.UID, p.GID = uint32(os.Getuid()), uint32(os.Getgid())
+	err = unix.Sendmsg(shim, start(t, id, p), unix.UnixRights(stdin, stdout, stderr, gates[1]), nil, 0)
+	closeFD(gates[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := hear(t, shim); m.Kind != wire.Ready || m.ID != id {
+		t.Fatalf("heard %+v", m)
+	}
+	if report := reported(t, gates[0]); report == nil || *report != (wire.Report{}) {
+		t.Fatalf("it reports %+v", report)
+	}
+	return gates[0]
+}
+
+// reported returns what the process says at its gate, nil at the gate's end.
+func reported(t *testing.T, gate int) *wire.Report {
+	t.Helper()
+	var packet [wire.ReportLen]byte
+	n, err := unix.Read(gate, packet[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 {
+		return nil
+	}
+	r, err := wire.ParseReport(packet[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &r
+}
+
+// ended waits until all programs of the agent's have ended, and has them reaped.
+func ended(t *testing.T, s *starter) {
+	t.Helper()
+	s.children.mu.Lock()
+	for pid := range s.children.programs {
+		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	s.children.mu.Unlock()
+	s.children.reap()
+}
+
 // An agent has many programs at one time. What one of them no longer has, the
 // next may have got under the same number.
 func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
-	s, shim, forgotten := agentOf(t)
+	s, shim := agentOf(t)
 	var stdin [2]int
 	if err := unix.Pipe2(stdin[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
@@ -69,20 +122,13 @@ func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeFD(null)
-	packet := start(t, 2, &wire.Program{Args: []string{"/bin/cat"}, UID: uint32(os.Getuid()), GID: uint32(os.Getgid())})
-	err = unix.Sendmsg(shim, packet, unix.UnixRights(stdin[0], null, null), nil, 0)
+	gate := run(t, shim, 2, &wire.Program{Args: []string{"/bin/cat"}}, stdin[0], null, null)
 	closeFD(stdin[0])
-	if err != nil {
+	if _, err := unix.Write(gate, []byte{1}); err != nil {
 		t.Fatal(err)
 	}
-	if m := hear(t, shim); m.Kind != wire.Ready {
-		t.Fatalf("heard %+v", m)
-	}
-	if err := unix.Sendmsg(shim, wire.Message{Kind: wire.Go, ID: 2}.Append(nil), nil, nil, 0); err != nil {
-		t.Fatal(err)
-	}
-	if m := hear(t, shim); m.Kind != wire.Running {
-		t.Fatalf("heard %+v", m)
+	if report := reported(t, gate); report != nil {
+		t.Fatalf("it reports %+v", report)
 	}
 	var others []int
 	for range 64 {
@@ -94,21 +140,118 @@ func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
 	}
 	defer closeAll(others)
 	closeFD(stdin[1])
-	s.children.mu.Lock()
-	for pid := range s.children.programs {
-		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
-			t.Error(err)
-		}
-	}
-	s.children.mu.Unlock()
-	s.children.reap()
+	ended(t, s)
 	if m := hear(t, shim); m.Kind != wire.Exited || m.Argument != 0 {
 		t.Errorf("heard %+v", m)
 	}
-	<-forgotten
 	for _, fd := range others {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			t.Errorf("descriptor %d: %v", fd, err)
 		}
 	}
+}
+
+// A process that is not let go, and one whose program is not there.
+func TestProgramsThatDoNotRunAreReapedAndSayWhy(t *testing.T) {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(null)
+	for name, tc := range map[string]struct {
+		program wire.Program
+		leave   bool
+		report  *wire.Report // after it was let go
+		line    string
+		status  uint32
+	}{
+		"the gate is closed": {program: wire.Program{Args: []string{"/bin/cat"}}, leave: true},
+		"not found": {
+			program: wire.Program{Args: []string{"/missing"}}, status: ExitNotFound << 8,
+			report: &wire.Report{Stage: wire.StageExec, Errno: unix.ENOENT},
+		},
+		"soft, not found": {
+			program: wire.Program{Args: []string{"/missing"}, Soft: true}, status: ExitNotFound << 8,
+			line: "codebeaker: /missing: not found\n",
+		},
+		"soft, a directory": {
+			program: wire.Program{Args: []string{"/etc"}, Soft: true}, status: ExitNotExecutable << 8,
+			line: "codebeaker: /etc: is a directory\n",
+		},
+		"soft, not executable": {
+			program: wire.Program{Args: []string{"/etc/passwd"}, Soft: true}, status: ExitNotExecutable << 8,
+			line: "codebeaker: /etc/passwd: permission denied\n",
+		},
+		"soft, too long a name": {
+			program: wire.Program{Args: []string{"/" + strings.Repeat("x", 300)}, Soft: true}, status: ExitNotExecutable << 8,
+			line: "codebeaker: /" + strings.Repeat("x", 300) + ": file name too long\n",
+		},
+		"soft, no working directory": {
+			program: wire.Program{Args: []string{"/bin/cat"}, Dir: "/missing", Soft: true}, status: ExitNotExecutable << 8,
+			line: "codebeaker: working directory /missing: no such file or directory\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, shim := agentOf(t)
+			var stderr [2]int
+			if err := unix.Pipe2(stderr[:], unix.O_CLOEXEC); err != nil {
+				t.Fatal(err)
+			}
+			defer closeFD(stderr[0])
+			gate := run(t, shim, 1, &tc.program, null, null, stderr[1])
+			closeFD(stderr[1])
+			if tc.leave {
+				if err := unix.Shutdown(gate, unix.SHUT_RDWR); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				if _, err := unix.Write(gate, []byte{1}); err != nil {
+					t.Fatal(err)
+				}
+				if got := reported(t, gate); (got == nil) != (tc.report == nil) || got != nil && *got != *tc.report {
+					t.Errorf("it reports %+v", got)
+				}
+			}
+			ended(t, s)
+			if m := hear(t, shim); m.Kind != wire.Exited || !tc.leave && m.Argument != tc.status {
+				t.Errorf("heard %+v", m)
+			}
+			line := make([]byte, 1<<10)
+			n, err := unix.Read(stderr[0], line)
+			if err != nil || string(line[:n]) != tc.line {
+				t.Errorf("it says %q, %v", line[:n], err)
+			}
+		})
+	}
+}
+
+// What the agent has for itself no program begins with.
+func TestProgramsBeginWithNoSignalBlockedAndTheUsualTimerSlack(t *testing.T) {
+	s, shim := agentOf(t)
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(null)
+	var stdout [2]int
+	if err := unix.Pipe2(stdout[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	read := os.NewFile(uintptr(stdout[0]), "stdout")
+	defer read.Close()
+	gate := run(t, shim, 1, &wire.Program{Args: []string{"/bin/cat", "/proc/self/status", "/proc/self/timerslack_ns"}}, null, stdout[1], null)
+	closeFD(stdout[1])
+	if _, err := unix.Write(gate, []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nSigBlk:\t0000000000000000\n", "\n54321\n"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+	ended(t, s)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,12 +16,14 @@ import (
 type starter struct {
 	link     *link
 	children children
-	// launch takes a program from its start to its end, and its descriptors.
+	// launch makes a program's process, and takes its descriptors.
 	launch func(p *program, fds []int) error
+	// errors are the texts of the system's errors, by number.
+	errors []string
+	// slack is the timer slack that programs have, in nanoseconds.
+	slack uintptr
 
 	mu sync.Mutex
-	// waiting are the programs that were not told to go yet, by id.
-	waiting map[uint32]*program
 	// zygote is the container's, from the making of its process to its end.
 	zygote *zygote
 }
@@ -32,13 +33,12 @@ type program struct {
 	id      uint32
 	spec    *wire.Program
 	streams [3]int
-	forked  bool                 // from the zygote
-	exited  chan unix.WaitStatus // one value
-	goes    chan bool            // one value: whether it may become the program
+	forked  bool // from the zygote
 }
 
 func newStarter(fd int) *starter {
-	s := &starter{link: newLink(fd), waiting: map[uint32]*program{}, children: children{programs: map[int]*program{}}}
+	s := &starter{link: newLink(fd), errors: errorTexts()}
+	s.children = children{programs: map[int]*program{}, born: make(chan struct{}, 1), ended: s.end}
 	s.launch = s.run
 	return s
 }
@@ -68,18 +68,7 @@ func (s *starter) handle(m wire.Message, body []byte, fds []int) error {
 		return s.begin(m, body, fds)
 	}
 	closeAll(fds)
-	if m.Kind != wire.Go && m.Kind != wire.Cancel || len(fds) > 0 {
-		return fmt.Errorf("message %d from the shim: %w", m.Kind, wire.ErrProtocol)
-	}
-	s.mu.Lock()
-	p := s.waiting[m.ID]
-	delete(s.waiting, m.ID)
-	s.mu.Unlock()
-	if p == nil {
-		return fmt.Errorf("message %d about program %d, which does not wait: %w", m.Kind, m.ID, wire.ErrProtocol)
-	}
-	p.goes <- m.Kind == wire.Go
-	return nil
+	return fmt.Errorf("message %d from the shim: %w", m.Kind, wire.ErrProtocol)
 }
 
 // begin takes fds.
@@ -102,76 +91,23 @@ func (s *starter) begin(m wire.Message, body []byte, fds []int) error {
 		closeAll(fds)
 		return err
 	}
-	p := &program{id: m.ID, spec: spec, exited: make(chan unix.WaitStatus, 1), goes: make(chan bool, 1)}
-	go func() {
-		// A link that is broken ends serve as well.
-		_ = s.launch(p, fds)
-	}()
-	return nil
+	return s.launch(&program{id: m.ID, spec: spec}, fds)
 }
 
-// run takes a program from its start to its end.
+// run makes a program's process, and says so or why there is none. It takes fds.
 func (s *starter) run(p *program, fds []int) error {
-	gate, master, err := s.make(p, fds)
-	if err != nil {
-		var f *failure
-		if !errors.As(err, &f) {
-			f = &failure{wire.StagePrepare, unix.EINVAL}
-		}
-		return s.fail(p, f)
+	err := s.make(p, fds)
+	if f, ok := errors.AsType[*failure](err); ok {
+		return s.link.send(wire.Message{Kind: wire.Failed, ID: p.id, Argument: uint32(f.stage), Detail: uint32(f.errno)})
 	}
-	defer func() {
-		if p.streams[2] >= 0 { // a number that was closed may be another's by now
-			closeFD(p.streams[2])
-		}
-	}()
-	defer closeFD(gate)
-	defer s.forget(p)
-	f := readReport(gate) // in its cgroups, and waiting
-	if f == nil {
-		// The gate ended: it was killed before it could wait.
-		f = &failure{wire.StageFork, unix.ESRCH}
-	}
-	if f.stage != reportReady {
-		closeAll(master)
-		return s.fail(p, f)
-	}
-	s.mu.Lock()
-	s.waiting[p.id] = p
-	s.mu.Unlock()
-	err = s.link.send(wire.Message{Kind: wire.Ready, ID: p.id}, master...)
-	closeAll(master)
-	if err != nil {
-		return err
-	}
-	if !<-p.goes {
-		return nil // the end of the gate ends the process
-	}
-	if _, err := unix.Write(gate, []byte{1}); err != nil {
-		return s.fail(p, &failure{wire.StageFork, unix.ESRCH})
-	}
-	if f = readReport(gate); f != nil {
-		if !p.spec.Soft {
-			return s.fail(p, f)
-		}
-		// A fresh stream has room for a line.
-		_, _ = unix.Write(p.streams[2], []byte("codebeaker: "+f.line(p.spec)+"\n"))
-	}
-	closeFD(p.streams[2])
-	p.streams[2] = -1
-	running := wire.Message{Kind: wire.Running, ID: p.id}
-	if p.forked {
-		running.Detail = wire.Forked
-	}
-	if err := s.link.send(running); err != nil {
-		return err
-	}
-	if z := s.zygoteOf(p); z != nil {
-		z.greet()
-	}
-	status := <-p.exited
+	return err
+}
+
+// end is called when a program was reaped.
+func (s *starter) end(p *program, status unix.WaitStatus) {
 	s.forget(p) // before another one is asked for
-	return s.link.send(wire.Message{Kind: wire.Exited, ID: p.id, Argument: uint32(status) & 0xffff})
+	// A link that is broken ends serve as well.
+	_ = s.link.send(wire.Message{Kind: wire.Exited, ID: p.id, Argument: uint32(status) & 0xffff})
 }
 
 // claimZygote makes the program the container's zygote, or fails where there is
@@ -210,94 +146,66 @@ func (s *starter) forget(p *program) {
 	s.mu.Lock()
 	s.zygote = nil
 	s.mu.Unlock()
+	z.greeting.Wait() // its end ends that
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.ready = false
 	closeFD(z.fd)
 }
 
-func (s *starter) fail(p *program, f *failure) error {
-	return s.link.send(wire.Message{Kind: wire.Failed, ID: p.id, Argument: uint32(f.stage), Detail: uint32(f.errno)})
-}
-
-// make makes a program's process. It returns the gate, on which the process says
-// how far it came and waits for a byte, and what Ready brings along. It takes fds,
-// and leaves the program's third stream open for what there may be to say on it.
-func (s *starter) make(p *program, fds []int) (gate int, ready []int, retErr error) {
-	defer func() {
-		closeAll(fds)
-		if retErr != nil {
-			closeAll(ready)
-		}
-	}()
-	rest := fds
+// make makes a program's process, which goes on to wait at its gate, and says
+// Ready. It takes fds.
+func (s *starter) make(p *program, fds []int) error {
+	defer func() { closeAll(fds) }()
+	rest, gate := fds[:len(fds)-1], fds[len(fds)-1]
+	var terminal []int
 	if p.spec.Terminal {
 		master, slave, err := openTerminal(p.spec)
 		if err != nil {
-			return -1, nil, &failure{wire.StageTerminal, errno(err)}
+			return &failure{wire.StageTerminal, errno(err)}
 		}
-		ready = []int{master}
-		fds = append(fds, slave)
+		fds = append(fds, slave, master)
+		terminal = []int{master}
 		p.streams = [3]int{slave, slave, slave}
 	} else {
-		p.streams, rest = [3]int(fds[:3]), fds[3:]
+		p.streams, rest = [3]int(rest[:3]), rest[3:]
 	}
-	gates, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, ready, &failure{wire.StagePrepare, errno(err)}
-	}
-	defer closeFD(gates[1])
-	said, err := unix.FcntlInt(uintptr(p.streams[2]), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		closeFD(gates[0])
-		return -1, ready, &failure{wire.StagePrepare, errno(err)}
-	}
-	pidfd, err := s.fork(p, gates[1], rest)
-	if err != nil {
-		closeFD(gates[0])
-		closeFD(said)
-		if f, ok := errors.AsType[*failure](err); ok {
-			return -1, ready, f
-		}
-		return -1, ready, &failure{wire.StageFork, errno(err)}
-	}
-	ready = append([]int{pidfd}, ready...)
-	p.streams[2] = said
-	return gates[0], ready, nil
-}
-
-// fork makes a program's process, through the zygote where that can be, and
-// returns its pidfd. The descriptors stay the caller's.
-func (s *starter) fork(p *program, gate int, rest []int) (pidfd int, err error) {
 	inherited := -1
+	var err error
 	if p.spec.Zygote {
 		if inherited, err = s.claimZygote(p); err != nil {
-			return -1, err
+			return err
 		}
-		defer closeFD(inherited)
-		defer func() {
-			if err != nil {
-				s.forget(p)
-			}
-		}()
+		fds = append(fds, inherited)
 	}
+	c, err := newChild(p.spec, p.streams, gate, rest)
+	if err == nil && p.spec.Soft {
+		c.soft, err = newComplaint(p.spec, s.errors)
+	}
+	if err != nil {
+		s.forget(p)
+		return &failure{wire.StagePrepare, errno(err)}
+	}
+	c.slack = s.slack
+	if inherited >= 0 {
+		c.zygote = uintptr(inherited)
+	}
+	return s.fork(p, c, gate, rest, terminal)
+}
+
+// fork makes a program's process, through the zygote where that can be, and says
+// Ready before its end can be said. The descriptors stay the caller's.
+func (s *starter) fork(p *program, c *child, gate int, rest, terminal []int) error {
 	var z *zygote
 	if p.spec.Fork {
 		s.mu.Lock()
 		z = s.zygote
 		s.mu.Unlock()
 	}
-	c, err := newChild(p.spec, p.streams, gate, rest)
-	if err != nil {
-		return -1, err
-	}
-	if inherited >= 0 {
-		c.zygote = uintptr(inherited)
-	}
 	s.children.mu.Lock()
 	defer s.children.mu.Unlock()
-	var pid int
-	err = errDeclined
+	var pid, pidfd int
+	err := errDeclined
 	if z != nil {
 		pid, pidfd, err = z.fork(p.spec, slices.Concat(p.streams[:], rest, []int{gate}))
 		p.forked = err == nil
@@ -308,10 +216,20 @@ func (s *starter) fork(p *program, gate int, rest []int) (pidfd int, err error) 
 	if err != nil {
 		pid, pidfd, err = c.fork()
 	}
-	if err == nil {
-		s.children.programs[pid] = p
+	if err != nil {
+		s.forget(p)
+		return &failure{wire.StageFork, errno(err)}
 	}
-	return pidfd, err
+	defer closeFD(pidfd)
+	s.children.add(pid, p)
+	if z := s.zygoteOf(p); z != nil {
+		z.greeting.Go(z.greet)
+	}
+	ready := wire.Message{Kind: wire.Ready, ID: p.id}
+	if p.forked {
+		ready.Detail = wire.Forked
+	}
+	return s.link.send(ready, append([]int{pidfd}, terminal...)...)
 }
 
 // failure is why a program could not be started.
@@ -321,32 +239,6 @@ type failure struct {
 }
 
 func (f *failure) Error() string { return fmt.Sprintf("stage %d: %v", f.stage, f.errno) }
-
-// line is what the program's user is told, as Exec does.
-func (f *failure) line(spec *wire.Program) string {
-	name := spec.Args[0]
-	switch {
-	case f.stage == wire.StageDirectory:
-		return fmt.Sprintf("working directory %s: %v", spec.Dir, f.errno)
-	case f.errno == unix.ENOENT:
-		return name + ": not found"
-	case f.errno == unix.EACCES && isDirectory(spec, name):
-		return fmt.Sprintf("%s: %v", name, unix.EISDIR)
-	default:
-		return fmt.Sprintf("%s: %v", name, f.errno)
-	}
-}
-
-func isDirectory(spec *wire.Program, name string) bool {
-	if !strings.Contains(name, "/") {
-		return false
-	}
-	if !strings.HasPrefix(name, "/") {
-		name = spec.Dir + "/" + name
-	}
-	var st unix.Stat_t
-	return unix.Stat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
-}
 
 func errno(err error) unix.Errno {
 	if e, ok := errors.AsType[unix.Errno](err); ok {

@@ -45,13 +45,12 @@ func TestAgentEndsWhereTheShimBreaksTheProtocol(t *testing.T) {
 		packet []byte
 		files  int
 	}{
-		"too few streams":            {start(t, 1, p), 2},
-		"too many streams":           {start(t, 1, p), 4},
-		"go where nothing waits":     {wire.Message{Kind: wire.Go, ID: 1}.Append(nil), 0},
-		"go with a file":             {wire.Message{Kind: wire.Go, ID: 1}.Append(nil), 1},
+		"too few streams":            {start(t, 1, p), 3},
+		"too many streams":           {start(t, 1, p), 5},
 		"a file that is not there":   {wire.Message{Kind: wire.Start, ID: 1, Argument: 9, Detail: wire.InFile}.Append(nil), 0},
 		"a file that is too short":   {wire.Message{Kind: wire.Start, ID: 1, Argument: 9, Detail: wire.InFile}.Append(nil), 1},
-		"what agents say":            {wire.Message{Kind: wire.Running, ID: 1}.Append(nil), 0},
+		"what agents say":            {wire.Message{Kind: wire.Ready, ID: 1}.Append(nil), 0},
+		"what agents say, and files": {wire.Message{Kind: wire.Ready, ID: 1}.Append(nil), 1},
 		"more files than there are":  {start(t, 1, p), wire.MaxFDs + 1},
 		"a program that is not one":  {append(wire.Message{Kind: wire.Start, ID: 1, Argument: 1}.Append(nil), 0xff), 0},
 		"a packet that is too large": {make([]byte, wire.MaxMessage+2), 0},
@@ -106,7 +105,7 @@ func TestProgramInAFileIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	packet := wire.Message{Kind: wire.Start, ID: 7, Argument: uint32(len(body)), Detail: wire.InFile}.Append(nil)
-	if err := unix.Sendmsg(shim, packet, unix.UnixRights(int(f.Fd())), nil, 0); err != nil {
+	if err := unix.Sendmsg(shim, packet, unix.UnixRights(int(f.Fd()), int(f.Fd())), nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := unix.Shutdown(shim, unix.SHUT_WR); err != nil {
@@ -121,12 +120,12 @@ func TestProgramInAFileIsRead(t *testing.T) {
 }
 
 func FuzzShimsMessages(f *testing.F) {
-	f.Add(wire.Message{Kind: wire.Go, ID: 1}.Append(nil), uint8(0))
+	f.Add(wire.Message{Kind: wire.Exited, ID: 1}.Append(nil), uint8(0))
 	body, err := (&wire.Program{Args: []string{"x"}}).Append(nil)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(append(wire.Message{Kind: wire.Start, ID: 1, Argument: uint32(len(body))}.Append(nil), body...), uint8(3))
+	f.Add(append(wire.Message{Kind: wire.Start, ID: 1, Argument: uint32(len(body))}.Append(nil), body...), uint8(4))
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		f.Fatal(err)

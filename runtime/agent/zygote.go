@@ -56,6 +56,8 @@ type zygote struct {
 	program     *program
 	interpreter string
 	fd          int
+	// greeting is the wait for what it says first.
+	greeting sync.WaitGroup
 
 	mu sync.Mutex
 	// ready says that it takes requests; it does not after it failed one.
@@ -152,16 +154,26 @@ func checkRoots(file string) error {
 
 // greet waits until it has loaded its modules, or is gone.
 func (z *zygote) greet() {
-	var b [1]byte
-	n, err := unix.Read(z.fd, b[:])
-	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Read(z.fd, b[:])
+	// A read that blocked would keep a P, of which there are as many as others who
+	// block, from them.
+	fd, err := unix.FcntlInt(uintptr(z.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
 	}
+	if err != nil {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "zygote")
+	n, err := f.Read(make([]byte, 1))
+	f.Close()
 	if n != 1 || err != nil {
 		return
 	}
 	timeout := unix.Timeval{Sec: zygoteSeconds}
-	err = unix.SetsockoptTimeval(z.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	err = errors.Join(
+		unix.SetNonblock(z.fd, false), // it is the same file
+		unix.SetsockoptTimeval(z.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+	)
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.ready = err == nil

@@ -136,7 +136,7 @@ class Program:
 
     def __init__(self, b):
         flags, self.tasks, _, _, self.uid, self.gid, self.umask, n = _struct.unpack_from("<BBHHIIII", b)
-        self.cgroup = flags & 8
+        self.soft, self.cgroup = flags & 4, flags & 8
         at = 22
         self.groups = list(_struct.unpack_from("<%dI" % n, b, at))
         at += 4 * n
@@ -205,21 +205,31 @@ def become(p, fds, gate):
             raise OSError(errno.EPERM, "still somebody else")
         stage = FILTER
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(memory.filter), 0, 0)
-        os.write(gate, bytes(8))
+        report(gate, 0, 0)
         if len(os.read(gate, 1)) != 1:
             os._exit(0)
         stage = DIRECTORY
         if p.dir:
             os.chdir(p.dir)
-    except OSError as e:
-        os.write(gate, _struct.pack("=II", stage, e.errno or errno.EINVAL))
-        os._exit(NOT_EXECUTABLE)
-    except BaseException:
-        os.write(gate, _struct.pack("=II", stage, errno.EINVAL))
+    except BaseException as e:
+        error = isinstance(e, OSError) and e.errno or errno.EINVAL
+        if p.soft and stage == DIRECTORY:
+            text = os.strerror(error)
+            os.write(2, b"codebeaker: working directory %s: %s%s\n" % (p.dir, text[:1].lower().encode(), text[1:].encode()))
+        else:
+            report(gate, stage, error)
         os._exit(NOT_EXECUTABLE)
     os.close(gate)
     # Nothing is left that others must not see.
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def report(gate, stage, error):
+    """Says how far it came, or ends without a trace where nobody waits for it."""
+    try:
+        os.write(gate, _struct.pack("=II", stage, error))
+    except OSError:
+        os._exit(0)
 
 
 def begin(p):

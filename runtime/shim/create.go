@@ -26,11 +26,16 @@ import (
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/monitor"
 )
 
 // greetTimeout bounds how long an agent may take to greet once runc says that
 // it runs.
 const greetTimeout = 30 * time.Second
+
+// agentSlack is how much later the monitor of an agent may be, in whose goroutines
+// nothing waits for it.
+const agentSlack = 10 * time.Millisecond
 
 // newContainer makes a container and its pid 1, and returns when that is there
 // to start programs. What a failed one made is removed.
@@ -199,6 +204,9 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 			if err := c.process.confined(); err != nil {
 				return fmt.Errorf("look at what holds the agent: %w", err)
 			}
+		}
+		if err := monitor.Slow(pid, agentSlack); err != nil { // it costs time, no more
+			log.G(ctx).WithError(err).WithField("container", c.id).Warn("have the agent sleep for longer")
 		}
 		c.watch.lap(stageAgent)
 		return nil

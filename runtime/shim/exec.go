@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -56,6 +57,7 @@ type launched struct {
 	process  *process
 	streams  *streams
 	terminal *terminal // nil for none
+	forked   bool      // from the zygote
 }
 
 // exit is how a process ended.
@@ -144,21 +146,18 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	}
 	spec.Tasks = uint8(len(entry.Tasks))
 	files = append(files, entry.Tasks...)
-	p, err := e.container.link.start(&spec, files)
+	gate, waits, err := newGate()
 	if err != nil {
 		return nil, err
 	}
-	ready, err := p.next(ctx)
+	defer gate.close()
+	p, err := e.container.link.start(&spec, append(files, waits))
+	waits.Close()
 	if err != nil {
-		go p.abandon()
 		return nil, err
-	}
-	if ready.message.Kind == wire.Failed {
-		return nil, explain(ready.message, &spec)
 	}
 	l := &launched{program: p, streams: streams}
-	if l.process, l.terminal, err = e.adopt(ready, group, streams); err != nil {
-		err = errors.Join(err, p.tell(wire.Cancel))
+	if err := e.admit(ctx, l, gate, group); err != nil {
 		if errors.Is(err, wire.ErrProtocol) {
 			err = errors.Join(err, e.container.distrust())
 		}
@@ -173,20 +172,48 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 			}
 		}
 	}()
-	if err := p.tell(wire.Go); err != nil {
+	if err := gate.open(); err != nil {
 		return nil, err
 	}
 	if spec.Soft {
 		return l, nil // what goes wrong from here on is the program's end
 	}
-	running, err := p.next(ctx)
+	failed, err := gate.hear(ctx)
+	if errors.Is(err, io.EOF) {
+		return l, nil // it has become the program
+	}
 	if err != nil {
 		return nil, err
 	}
-	if running.message.Kind == wire.Failed {
-		return nil, explain(running.message, &spec)
+	return nil, explain(failed, &spec)
+}
+
+// admit waits until the process waits, and takes it, once the kernel says that it
+// is what it should be.
+func (e *exec) admit(ctx context.Context, l *launched, gate *gate, group cgroup.Group) error {
+	report, err := gate.hear(ctx) // by then, the agent has spoken
+	if errors.Is(err, io.EOF) {
+		// It was killed, or never made: the agent says the latter.
+		report, err = wire.Report{Stage: wire.StageFork, Errno: unix.ESRCH}, nil
 	}
-	return l, nil
+	var ready reply
+	if err == nil {
+		ready, err = l.program.next(ctx)
+	}
+	if err != nil {
+		go l.program.abandon()
+		return err
+	}
+	if ready.message.Kind == wire.Failed {
+		report = wire.Report{Stage: wire.Stage(ready.message.Argument), Errno: unix.Errno(ready.message.Detail)}
+	}
+	if report != (wire.Report{}) {
+		ready.close()
+		return explain(report, &e.request.Program)
+	}
+	l.forked = ready.message.Detail == wire.Forked
+	l.process, l.terminal, err = e.adopt(ready, group, l.streams)
+	return err
 }
 
 // open returns the process's streams, which are its user's.
@@ -269,7 +296,7 @@ func (e *exec) await(p *program) {
 // told returns the status that the agent tells, with agent.ForkedStatus. One that
 // does not, of a process that is over, ends with its container.
 func (e *exec) told(p *program, over <-chan struct{}) uint32 {
-	status, forked := killedStatus, uint32(0)
+	status := killedStatus
 	var late <-chan time.Time
 	for {
 		select {
@@ -277,11 +304,9 @@ func (e *exec) told(p *program, over <-chan struct{}) uint32 {
 			if !ok {
 				return status
 			}
-			if r.message.Kind == wire.Running && r.message.Detail == wire.Forked {
-				forked = agent.ForkedStatus
-			}
-			if r.message.Kind == wire.Exited {
-				status = r.message.Argument | forked
+			status = r.message.Argument // nothing but Exited follows Ready
+			if e.forked {
+				status |= agent.ForkedStatus
 			}
 		case <-over:
 			timer := time.NewTimer(tellTimeout)
@@ -376,13 +401,9 @@ func (e *exec) pid() int {
 	return e.process.pid
 }
 
-// abandon cancels a program of which nobody waits for Ready any more.
+// abandon takes what comes about a program that nobody waits for any more.
 func (p *program) abandon() {
 	for r := range p.replies {
 		r.close()
-		if r.message.Kind == wire.Ready {
-			_ = p.tell(wire.Cancel) // or its agent has ended
-			return
-		}
 	}
 }

@@ -1,12 +1,15 @@
 package shim
 
 import (
+	"errors"
+	"io"
 	osexec "os/exec"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
@@ -22,10 +25,6 @@ func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
 	if _, err := p.next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.tell(wire.Go); err != nil {
-		t.Fatal(err)
-	}
-	a.say(about(wire.Running, p.id))
 	over := make(chan struct{})
 	close(over) // the kernel says so, the agent does not
 	started := time.Now()
@@ -60,7 +59,7 @@ func TestAgentThatDoesNotAnswerHoldsNobody(t *testing.T) {
 		ended <- err
 	}()
 	m, _, files := a.hear()
-	reply{files: files}.close()
+	defer reply{files: files}.close() // the gate, too
 	begun := time.Now()
 	if pid := e.pid(); pid != 0 {
 		t.Errorf("it is process %d", pid)
@@ -85,9 +84,20 @@ func TestAgentThatDoesNotAnswerHoldsNobody(t *testing.T) {
 		t.Errorf("delete what did not start: %v", err)
 	}
 	// What comes too late is not wanted any more.
-	a.say(about(wire.Ready, m.ID))
-	if m, _, _ := a.hear(); m.Kind != wire.Cancel {
-		t.Errorf("heard %+v", m)
+	if n, err := files[len(files)-1].Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes from the gate, %v", n, err)
+	}
+	var late [2]int
+	if err := unix.Pipe2(late[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(late[1])
+	a.say(about(wire.Ready, m.ID), late[0])
+	unix.Close(late[0])
+	a.say(wire.Message{Kind: wire.Exited, ID: m.ID}.Append(nil))
+	poll := []unix.PollFd{{Fd: int32(late[1])}} // tells when none has the other end
+	if n, err := unix.Poll(poll, int((10 * time.Second).Milliseconds())); n != 1 {
+		t.Errorf("a file that came too late is kept: %d, %v", n, err)
 	}
 }
 

@@ -39,7 +39,7 @@ type link struct {
 type program struct {
 	id    uint32
 	link  *link
-	state wire.Kind // the last message about it, of either side
+	state wire.Kind // the last message about it
 	// replies has room for all that can come, and is closed after the last.
 	replies chan reply
 }
@@ -170,14 +170,10 @@ func (l *link) take(r reply) error {
 // said before.
 func follows(last, next wire.Kind) bool {
 	switch next {
-	case wire.Ready:
+	case wire.Ready, wire.Failed:
 		return last == wire.Start
-	case wire.Running:
-		return last == wire.Go
-	case wire.Failed:
-		return last == wire.Start || last == wire.Go
 	case wire.Exited:
-		return last == wire.Running
+		return last == wire.Ready
 	default:
 		return false
 	}
@@ -210,7 +206,7 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 		return nil, errAgent
 	}
 	l.next++
-	p := &program{id: l.next, link: l, state: wire.Start, replies: make(chan reply, 3)}
+	p := &program{id: l.next, link: l, state: wire.Start, replies: make(chan reply, 2)}
 	l.programs[p.id] = p
 	l.mu.Unlock()
 	m := wire.Message{Kind: wire.Start, ID: p.id, Argument: uint32(len(body))}
@@ -258,17 +254,6 @@ func (l *link) send(packet []byte, files ...*os.File) error {
 		return fmt.Errorf("send to the agent: %w", err)
 	}
 	return nil
-}
-
-// tell says Go or Cancel.
-func (p *program) tell(kind wire.Kind) error {
-	p.link.mu.Lock()
-	p.state = kind
-	if kind == wire.Cancel {
-		delete(p.link.programs, p.id) // nothing follows
-	}
-	p.link.mu.Unlock()
-	return p.link.send(wire.Message{Kind: kind, ID: p.id}.Append(nil))
 }
 
 // next returns the agent's next reply, or errAgent at the agent's end.

@@ -85,19 +85,12 @@ func TestProgramsGoThroughTheirStates(t *testing.T) {
 		t.Fatalf("got %+v, %v", r, err)
 	}
 	r.close()
-	if err := p.tell(wire.Go); err != nil {
-		t.Fatal(err)
-	}
-	if m, _, _ := a.hear(); m.Kind != wire.Go || m.ID != p.id {
-		t.Fatalf("heard %+v", m)
-	}
-	a.say(about(wire.Running, p.id))
 	a.say(wire.Message{Kind: wire.Exited, ID: p.id, Argument: 0x300}.Append(nil))
 	var kinds []wire.Kind
 	for r := range p.replies {
 		kinds = append(kinds, r.message.Kind)
 	}
-	if !slices.Equal(kinds, []wire.Kind{wire.Running, wire.Exited}) {
+	if !slices.Equal(kinds, []wire.Kind{wire.Exited}) {
 		t.Errorf("got %v", kinds)
 	}
 	// The agent's end is that of all its programs.
@@ -126,11 +119,12 @@ func TestAgentOutOfTurnIsTheEnd(t *testing.T) {
 		"a greeting with files": {[][]byte{hello}, 1},
 		"an unknown program":    {[][]byte{about(wire.Ready, 2)}, 1},
 		"ready twice":           {[][]byte{about(wire.Ready, 1), about(wire.Ready, 1)}, 1},
-		"running before go":     {[][]byte{about(wire.Ready, 1), about(wire.Running, 1)}, 0},
-		"exited before go":      {[][]byte{about(wire.Ready, 1), exited}, 0},
+		"exited before ready":   {[][]byte{exited}, 0},
+		"exited twice":          {[][]byte{about(wire.Ready, 1), exited, exited}, 0},
+		"failed after ready":    {[][]byte{about(wire.Ready, 1), failed}, 0},
 		"failed twice":          {[][]byte{failed, failed}, 0},
 		"failed with a file":    {[][]byte{failed}, 1},
-		"what shims say":        {[][]byte{about(wire.Go, 1)}, 0},
+		"what shims say":        {[][]byte{append(wire.Message{Kind: wire.Start, ID: 1, Argument: 1}.Append(nil), 0)}, 0},
 		"no message":            {[][]byte{{1, 2, 3}}, 0},
 		"a packet too large":    {[][]byte{make([]byte, wire.MaxMessage+5)}, 0},
 		"too many files":        {[][]byte{about(wire.Ready, 1)}, wire.MaxFDs + 1},
@@ -207,14 +201,11 @@ func TestAgentThatDoesNotReadHoldsNobodyForLong(t *testing.T) {
 }
 
 func FuzzAgentsMessages(f *testing.F) {
-	f.Add(append(about(wire.Ready, 1), about(wire.Running, 1)...), uint8(1))
+	f.Add(append(about(wire.Ready, 1), about(wire.Exited, 1)...), uint8(1))
 	f.Add(wire.Message{Kind: wire.Failed, ID: 1, Argument: 3, Detail: 2}.Append(nil), uint8(0))
 	f.Fuzz(func(t *testing.T, packets []byte, files uint8) {
 		a := newFakeAgent(t)
 		p := a.start()
-		if err := p.tell(wire.Go); err != nil {
-			t.Fatal(err)
-		}
 		var rights []byte
 		if n := int(files) % (wire.MaxFDs + 2); n > 0 {
 			rights = unix.UnixRights(slices.Repeat([]int{int(a.end.Fd())}, n)...)

@@ -86,11 +86,11 @@ func rlimits() map[string]uint32 {
 }
 
 // explain says why a program could not be started.
-func explain(m wire.Message, p *wire.Program) error {
-	errno := unix.Errno(m.Detail)
+func explain(r wire.Report, p *wire.Program) error {
+	errno := r.Errno
 	var class error = errdefs.ErrUnknown
 	var doing string
-	switch wire.Stage(m.Argument) {
+	switch r.Stage {
 	case wire.StageExec:
 		doing = fmt.Sprintf("exec %q", p.Args[0])
 		if errno == unix.ENOENT {

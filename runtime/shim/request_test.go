@@ -85,7 +85,7 @@ func TestFailuresHaveTheirClass(t *testing.T) {
 		{wire.StageFork, unix.ESRCH, errdefs.ErrUnavailable},
 		{wire.StageUser, unix.EPERM, errdefs.ErrUnknown},
 	} {
-		err := explain(wire.Message{Argument: uint32(tc.stage), Detail: uint32(tc.errno)}, p)
+		err := explain(wire.Report{Stage: tc.stage, Errno: tc.errno}, p)
 		if !errors.Is(err, tc.class) || !errors.Is(err, tc.errno) {
 			t.Errorf("got %v; want %v", err, tc.class)
 		}

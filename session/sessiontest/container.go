@@ -112,7 +112,7 @@ func (c *Container) start(opts runtime.ExecOptions, program Program) (*Process, 
 }
 
 // ServeFiles implements session.Container, with files in memory.
-func (c *Container) ServeFiles(context.Context, string) (session.Process, error) {
+func (c *Container) ServeFiles(context.Context) (session.Process, error) {
 	return c.start(runtime.ExecOptions{}, func(p *Process) runtime.ExitStatus {
 		_ = c.files.serve(p.Stdin, p.Stdout) // until its input ends
 		return runtime.ExitStatus{}
@@ -121,8 +121,8 @@ func (c *Container) ServeFiles(context.Context, string) (session.Process, error)
 
 // StartZygote implements session.Container. It runs the host's program "zygote",
 // or until it is killed.
-func (c *Container) StartZygote(_ context.Context, id, interpreter string, modules []string) (session.Process, error) {
-	opts := runtime.ExecOptions{ID: id, Args: append([]string{interpreter}, modules...)}
+func (c *Container) StartZygote(_ context.Context, interpreter string, modules []string) (session.Process, error) {
+	opts := runtime.ExecOptions{Args: append([]string{interpreter}, modules...)}
 	c.mu.Lock()
 	c.zygotes = append(c.zygotes, opts)
 	c.mu.Unlock()

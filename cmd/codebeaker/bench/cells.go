@@ -21,6 +21,7 @@ type cells struct {
 	plan    Plan
 	samples map[key][][]sample
 	pooled  map[key]int // of the sandboxes that were created
+	spells  map[key][]spell
 	small   []byte
 	large   []byte
 	// say tells of failures while there is still time to look.
@@ -29,7 +30,7 @@ type cells struct {
 
 func newCells(plan Plan, say func(format string, args ...any)) *cells {
 	return &cells{
-		plan: plan, say: say, samples: map[key][][]sample{}, pooled: map[key]int{},
+		plan: plan, say: say, samples: map[key][][]sample{}, pooled: map[key]int{}, spells: map[key][]spell{},
 		small: []byte(strings.Repeat("0123456789abcdef", smallBytes/16)),
 		large: []byte(strings.Repeat("0123456789abcde\n", largeBytes/16)),
 	}
@@ -179,13 +180,27 @@ func (c *cells) programs(ctx context.Context, s *contestant) (retErr error) {
 			continue
 		}
 		for _, k := range c.plan.AtOnce {
-			c.add(s, m, Burst, k, pace(ctx, Burst, k, 0, timed(f)))
+			for range c.plan.Bursts {
+				if err := c.burst(ctx, s, m, k, timed(f)); err != nil {
+					return err
+				}
+			}
 		}
 		if most := c.plan.most(); most > 1 && (m == Echo || m == Print) {
 			c.add(s, m, Staggered, most, pace(ctx, Staggered, most, c.plan.Gap, timed(f)))
 		}
 	}
 	return ctx.Err()
+}
+
+// burst does something n times at one time.
+func (c *cells) burst(ctx context.Context, s *contestant, m Measure, n int, do func(ctx context.Context, i int) (time.Duration, error)) error {
+	var samples []sample
+	took, err := spelled(func() { samples = pace(ctx, Burst, n, 0, do) })
+	c.add(s, m, Burst, n, samples)
+	k := key{m, Burst, n, s.Name}
+	c.spells[k] = append(c.spells[k], took)
+	return err
 }
 
 // lives creates n sandboxes and closes them, both in the mode.

@@ -35,7 +35,7 @@ func (r *Report) WriteMarkdown(w io.Writer, plot string) error {
 	p.print("\n## Times\n\n" +
 		"In milliseconds. A percentile is the nearest rank; *best round* is the least p50 of a round, and *ours/theirs* the p50 of codebeaker by that of the line. " +
 		"Sequential ones are asked for one after another, those of a burst at one time, staggered ones at an even interval. " +
-		"Executions and files at one time are in one and the same sandbox.\n\n" +
+		"Executions and files at one time are in one and the same sandbox; beside them, how long the processors had nothing to do of the time until the last was done, in the mean of bursts.\n\n" +
 		"A sandbox is created until it runs programs. *close* is until that is answered, *gone* until the sandbox's processes, cgroups, mounts, shim of its own and records are gone, both from when it is asked to close; " +
 		"the files of its layer are collected after that.\n\n")
 	r.groups(func(title string, cells []Cell) {

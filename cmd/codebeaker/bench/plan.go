@@ -47,6 +47,8 @@ type Plan struct {
 	// Creates, Programs and Files are how many of each a round has one after
 	// another. Large files are one a round.
 	Creates, Programs, Files int
+	// Bursts is how many bursts of programs and files a round has of each size.
+	Bursts int
 }
 
 // most returns the largest of AtOnce, 1 where there is none.
@@ -62,6 +64,6 @@ func (p Plan) most() int {
 func DefaultPlan() Plan {
 	return Plan{
 		Rounds: 3, AtOnce: []int{4, 16, 30}, Gap: 20 * time.Millisecond, Burst: 100, Idle: 100, IdleOthers: 30,
-		Creates: 8, Programs: 25, Files: 25,
+		Creates: 8, Programs: 25, Files: 25, Bursts: 3,
 	}
 }

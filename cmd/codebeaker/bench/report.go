@@ -37,6 +37,11 @@ type Cell struct {
 	Summary
 	// Pooled is how many sandboxes were ready before they were asked for.
 	Pooled int `json:"pooled,omitempty"`
+	// Whole is how long a burst of programs or files took until the last had ended,
+	// and Idle for how long of that the machine's processors had nothing to do, on
+	// average of them: means, in milliseconds. 0 where it was not measured.
+	Whole float64 `json:"wholeMs,omitempty"`
+	Idle  float64 `json:"idleMs,omitempty"`
 	// Ratio is this server's p50 by that of the subject, as in "1/12" where it is
 	// 0.083; 0 for the server itself and where either is unknown.
 	Ratio float64 `json:"ratio,omitempty"`
@@ -55,7 +60,9 @@ func (c *cells) summaries(subjects []Info) []Cell {
 				for _, s := range subjects {
 					k := key{m, mode, n, s.Name}
 					if samples, ok := c.samples[k]; ok {
-						list = append(list, Cell{Measure: m, Mode: mode, AtOnce: n, Subject: s.Name, Summary: summarize(samples), Pooled: c.pooled[k]})
+						cell := Cell{Measure: m, Mode: mode, AtOnce: n, Subject: s.Name, Summary: summarize(samples), Pooled: c.pooled[k]}
+						cell.Whole, cell.Idle = meanSpell(c.spells[k])
+						list = append(list, cell)
 					}
 				}
 			}

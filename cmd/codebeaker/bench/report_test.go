@@ -28,6 +28,7 @@ func example(t *testing.T) *Report {
 	add(server, Echo, Sequential, 1, 2.5)
 	add(docker, Echo, Sequential, 1, 50)
 	add(server, Echo, Burst, 30, 8, 11)
+	c.spells[key{Echo, Burst, 30, nameServer}] = []spell{{12 * time.Millisecond, 11 * time.Millisecond}}
 	add(server, Create, Sequential, 1, 30, 50)
 	add(docker, Create, Sequential, 1, 100)
 	c.add(docker, Create, Burst, 100, []sample{{err: errors.New("no | space\nleft")}})
@@ -68,6 +69,7 @@ func TestTargetsAreJudged(t *testing.T) {
 		"echo": true, "echo beside docker": true,
 		"create, cold": true, "create, cold beside docker": false,
 		"30 executions at once in one session": true,
+		"the same, the processors' work aside": false,
 		"memory of an idle session":            true,
 		"burst of 100 creates":                 true,
 	} {

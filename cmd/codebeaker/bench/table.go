@@ -92,6 +92,9 @@ func (c *Cell) row() []string {
 	if c.Pooled > 0 {
 		notes = append(notes, fmt.Sprintf("%d pooled", c.Pooled))
 	}
+	if c.Whole > 0 {
+		notes = append(notes, fmt.Sprintf("idle %s of %s", ms(c.Idle), ms(c.Whole)))
+	}
 	if c.Failed > 0 {
 		notes = append(notes, fmt.Sprintf("first failure: %.120s", strings.ReplaceAll(c.Error, "\n", " ")))
 	}

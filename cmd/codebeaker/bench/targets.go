@@ -76,6 +76,13 @@ func (r *Report) judgeLoad(cold string) []Target {
 			Name: "30 executions at once in one session", Want: "p50 ≤ 4 times that of one",
 			Got: fmt.Sprintf("%.1f times", times), Met: times <= 4 && thirty.Failed == 0,
 		})
+		if thirty.Whole > 0 {
+			times = thirty.Idle / one.P50
+			list = append(list, Target{
+				Name: "the same, the processors' work aside", Want: "idle for ≤ 4 times the p50 of one until the last has ended",
+				Got: fmt.Sprintf("%.1f times: %s of %s ms", times, ms(thirty.Idle), ms(thirty.Whole)), Met: times <= 4 && thirty.Failed == 0,
+			})
+		}
 	}
 	for _, i := range r.Idle {
 		if i.Subject == cold {

@@ -1,5 +1,5 @@
 // Package wire is what the shim of package shim and the agent that is pid 1 of
-// its containers say to each other. Version 2.
+// its containers say to each other. Version 3.
 //
 // They speak over one SOCK_SEQPACKET pair. The shim makes it, keeps one end, and
 // gives the other to pid 1 as an inherited descriptor, which pid 1 marks
@@ -11,11 +11,8 @@
 //
 //	from     kind     argument        detail        descriptors
 //	agent    Hello    Version         -             -
-//	shim     Start    bytes of body   1: in a file  streams, cgroup, tasks, file
-//	agent    Ready    -               -             pidfd, terminal
-//	shim     Go       -               -             -
-//	shim     Cancel   -               -             -
-//	agent    Running  -               1: forked     -
+//	shim     Start    bytes of body   1: in a file  streams, cgroup, tasks, gate, file
+//	agent    Ready    -               1: forked     pidfd, terminal
 //	agent    Failed   Stage           errno         -
 //	agent    Exited   status          -             -
 //
@@ -23,25 +20,35 @@
 // one program, whose id the shim chose, above 0 and never again in the life of
 // the agent:
 //
-//	Start ─▶ Ready ─▶ Go ─▶ Running ─▶ Exited
-//	     └▶ Failed └▶ Cancel  └▶ Failed
+//	Start ─▶ Ready ─▶ Exited
+//	     └▶ Failed
 //
-// On Start the agent makes the program's process, which does all that may be
-// done beforehand: it enters its cgroups, takes its streams, its limits, its
-// user and its filter of system calls, and then waits. Ready says that it
-// waits, and its pidfd shows the shim which process of the host it is. The shim
-// looks at where the kernel has it and does what only the host can (the score
-// for the OOM killer), and says Go; or Cancel, upon which the process ends
-// without a trace. Running says that the process has become the program.
-// Failed ends a program that never ran; where Start has Soft, a program that
-// cannot be found or executed has Running instead, a line on its standard error
-// and the exit code 126 or 127, as in a shell. Exited has the status as wait(2)
-// gives it, and comes when the process has been reaped.
+// On Start the agent makes the program's process, and Ready has its pidfd, which
+// shows the shim which process of the host it is. Failed says that there is none.
+// Exited has the status as wait(2) gives it, and comes when the process has been
+// reaped, whatever became of it.
+//
+// The rest the shim and the process say to each other, over the program's gate:
+// another SOCK_SEQPACKET pair of the shim's, whose one end the process alone has
+// once it is made, and which execve closes.
+//
+//	process  Report   stage u32, errno u32; of the machine's byte order
+//	shim     go       one byte
+//
+// The process does all that may be done beforehand: it enters its cgroups, takes
+// its streams, its limits, its user and its filter of system calls. Then it
+// reports stage 0, and waits. The shim looks at where the kernel has it and does
+// what only the host can (the score for the OOM killer), and says go; where it
+// closes the gate instead, the process ends without a trace. The end of the gate
+// after go says that the process has become the program, and a second report why
+// it could not. A first report of another stage is one of a process that ends.
+// Where Start has Soft, there is no second report, and the shim need not wait for
+// the end of the gate: a program that cannot be found or executed prints a line
+// on its standard error and has the exit code 126 or 127, as in a shell.
 //
 // A Start with Zygote makes the container's zygote (package agent), of which there
 // is one at a time; for the shim it is a program as any other. One with Fork may
-// be made by it, and the shim learns that from Running alone: all else is the
-// same.
+// be made by it, and the shim learns that from Ready alone: all else is the same.
 //
 // Bounds: a packet is at most MaxMessage bytes with MaxFDs descriptors, a body
 // MaxStart bytes. A body that does not fit a packet is a sealed file, the last
@@ -52,5 +59,7 @@
 //
 // The agent trusts the socket. The shim trusts nothing that comes back: a
 // descriptor is used only after the kernel said that it is a pidfd of a process
-// in the container's cgroup, or a terminal's; a status is only reported.
+// in the container's cgroup, or a terminal's; a status is only reported. The gate
+// is the shim's own, and what comes over it, from a process of the session, decides
+// nothing but that the shim goes on to ask the kernel.
 package wire

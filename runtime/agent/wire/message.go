@@ -8,7 +8,7 @@ import (
 
 const (
 	// Version is what Hello says.
-	Version = 2
+	Version = 3
 	// MaxMessage bounds a packet, in bytes.
 	MaxMessage = 32 << 10
 	// MaxFDs bounds the descriptors of a packet.
@@ -28,9 +28,6 @@ const (
 	Hello Kind = iota + 1
 	Start
 	Ready
-	Go
-	Cancel
-	Running
 	Failed
 	Exited
 )
@@ -38,7 +35,7 @@ const (
 // Stage says what of starting a program failed.
 type Stage uint32
 
-// The stages, in their order. The last two come after Go.
+// The stages, in their order. The last two come after the word to go.
 const (
 	StagePrepare Stage = iota + 1
 	StageTerminal
@@ -56,7 +53,7 @@ const (
 // InFile is Start's detail where the body is in a file.
 const InFile = 1
 
-// Forked is Running's detail where the program was forked from the zygote.
+// Forked is Ready's detail where the program was forked from the zygote.
 const Forked = 1
 
 // ErrProtocol is a message that breaks the protocol.
@@ -116,12 +113,10 @@ func (m Message) check(body int) error {
 	switch m.Kind {
 	case Hello:
 		ok = m.ID == 0 && m.Detail == 0
-	case Running:
+	case Ready:
 		ok = m.ID != 0 && m.Argument == 0 && m.Detail <= Forked
-	case Ready, Go, Cancel:
-		ok = m.ID != 0 && m.Argument == 0 && m.Detail == 0
 	case Failed:
-		ok = m.ID != 0 && m.Argument >= uint32(StagePrepare) && m.Argument <= uint32(lastStage) && m.Detail > 0 && m.Detail < 4096
+		ok = m.ID != 0 && isFailure(m.Argument, m.Detail)
 	case Start: // above
 	case Exited:
 		ok = m.ID != 0 && m.Argument <= 0xffff && m.Detail == 0
@@ -130,4 +125,8 @@ func (m Message) check(body int) error {
 		return wrong()
 	}
 	return nil
+}
+
+func isFailure(stage, errno uint32) bool {
+	return stage >= uint32(StagePrepare) && stage <= uint32(lastStage) && errno > 0 && errno < 4096
 }

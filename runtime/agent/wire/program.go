@@ -58,9 +58,10 @@ type Rlimit struct {
 	Soft, Hard uint64
 }
 
-// FDs returns how many descriptors a Start has beside its file.
+// FDs returns how many descriptors a Start has beside its file, the gate
+// included.
 func (p *Program) FDs() int {
-	n := int(p.Tasks)
+	n := int(p.Tasks) + 1
 	if !p.Terminal {
 		n += 3
 	}

@@ -2,11 +2,14 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func full() *Program {
@@ -40,10 +43,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		{Kind: Start, ID: 1, Argument: 2},
 		{Kind: Start, ID: 1, Argument: MaxStart, Detail: InFile},
 		{Kind: Ready, ID: 1 << 31},
-		{Kind: Go, ID: 2},
-		{Kind: Cancel, ID: 2},
-		{Kind: Running, ID: 3},
-		{Kind: Running, ID: 3, Detail: Forked},
+		{Kind: Ready, ID: 3, Detail: Forked},
 		{Kind: Failed, ID: 3, Argument: uint32(StageExec), Detail: 2},
 		{Kind: Exited, ID: 4, Argument: 0x8b},
 	} {
@@ -64,12 +64,12 @@ func TestWhatBreaksTheProtocolIsRefused(t *testing.T) {
 		"half a header":            make([]byte, headerLen-1),
 		"an unknown kind":          Message{Kind: Exited + 1, ID: 1}.Append(nil),
 		"kind 0":                   Message{ID: 1}.Append(nil),
-		"a body where none is":     append(Message{Kind: Go, ID: 1}.Append(nil), 1),
+		"a body where none is":     append(Message{Kind: Ready, ID: 1}.Append(nil), 1),
 		"no id":                    Message{Kind: Ready}.Append(nil),
 		"a length that is another": append(Message{Kind: Start, ID: 1, Argument: 9}.Append(nil), 1),
 		"a file that is too large": Message{Kind: Start, ID: 1, Argument: MaxStart + 1, Detail: InFile}.Append(nil),
 		"a body and a file":        append(Message{Kind: Start, ID: 1, Argument: 1, Detail: InFile}.Append(nil), 1),
-		"more than forked":         Message{Kind: Running, ID: 1, Detail: Forked + 1}.Append(nil),
+		"more than forked":         Message{Kind: Ready, ID: 1, Detail: Forked + 1}.Append(nil),
 		"no such stage":            Message{Kind: Failed, ID: 1, Argument: uint32(lastStage) + 1, Detail: 2}.Append(nil),
 		"a failure without errno":  Message{Kind: Failed, ID: 1, Argument: uint32(StageFork)}.Append(nil),
 		"a status of 17 bits":      Message{Kind: Exited, ID: 1, Argument: 1 << 16}.Append(nil),
@@ -136,6 +136,32 @@ func FuzzProgram(f *testing.F) {
 			t.Errorf("%x reads as %+v, which is %x, %v", b, p, again, err)
 		}
 	})
+}
+
+func TestReportsAreReadAsTheyAre(t *testing.T) {
+	packet := func(stage, errno uint32) []byte {
+		return binary.NativeEndian.AppendUint32(binary.NativeEndian.AppendUint32(nil, stage), errno)
+	}
+	for name, tc := range map[string]struct {
+		packet []byte
+		want   Report
+		wrong  bool
+	}{
+		"waits":         {packet: packet(0, 0)},
+		"failed":        {packet: packet(uint32(StageExec), 2), want: Report{StageExec, unix.ENOENT}},
+		"nothing":       {wrong: true},
+		"too short":     {packet: make([]byte, ReportLen-1), wrong: true},
+		"too long":      {packet: make([]byte, ReportLen+1), wrong: true},
+		"no such stage": {packet: packet(uint32(lastStage)+1, 2), wrong: true},
+		"no error":      {packet: packet(uint32(StageExec), 0), wrong: true},
+		"no such error": {packet: packet(uint32(StageExec), 4096), wrong: true},
+		"of no stage":   {packet: packet(0, 2), wrong: true},
+	} {
+		got, err := ParseReport(tc.packet)
+		if got != tc.want || tc.wrong != errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
 }
 
 // Both sides read these.

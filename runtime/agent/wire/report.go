@@ -1,0 +1,30 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReportLen is how many bytes a report has.
+const ReportLen = 8
+
+// Report is what a process says over its gate: the stage that failed and why, or
+// nothing of both, that it waits to go.
+type Report struct {
+	Stage Stage
+	Errno unix.Errno
+}
+
+// ParseReport reads a packet of a gate. An error wraps ErrProtocol.
+func ParseReport(packet []byte) (Report, error) {
+	if len(packet) != ReportLen {
+		return Report{}, fmt.Errorf("report of %d bytes: %w", len(packet), ErrProtocol)
+	}
+	stage, errno := binary.NativeEndian.Uint32(packet), binary.NativeEndian.Uint32(packet[4:])
+	if (stage != 0 || errno != 0) && !isFailure(stage, errno) {
+		return Report{}, fmt.Errorf("report of stage %d and error %d: %w", stage, errno, ErrProtocol)
+	}
+	return Report{Stage(stage), unix.Errno(errno)}, nil
+}

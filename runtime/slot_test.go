@@ -1,0 +1,39 @@
+package runtime
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"codebeaker/runtime/cgroup"
+)
+
+func TestSlotIsReadyForAProgramOnly(t *testing.T) {
+	var made []string
+	var fail error
+	s := slots{child: func(name string) (cgroup.Group, error) {
+		made = append(made, name)
+		return cgroup.Group{}, fail
+	}}
+	take := func(kind slotKind, want string, cgroups ...string) {
+		t.Helper()
+		got, err := s.take(kind)
+		if err != nil || got.id != want || !slices.Equal(made, cgroups) {
+			t.Errorf("got %q, %v; want %q. Made are %q; want %q", got.id, err, want, made, cgroups)
+		}
+	}
+	take(execSlot, "e1", "e1")
+	s.prepare()
+	s.prepare()
+	take(zygoteSlot, "z3", "e1", "e2", "z3")
+	take(execSlot, "e2", "e1", "e2", "z3")
+	take(execSlot, "e4", "e1", "e2", "z3", "e4")
+	// What cannot be prepared is said to who needs it.
+	fail = errors.New("no more cgroups")
+	s.prepare()
+	if got, err := s.take(execSlot); !errors.Is(err, fail) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	fail = nil
+	take(execSlot, "e7", "e1", "e2", "z3", "e4", "e5", "e6", "e7")
+}
