@@ -98,6 +98,10 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 			retErr = fmt.Errorf("create container %s: %w", opts.ID, retErr)
 		}
 	}()
+	// What the shim has the kernel do too takes a while at first, which begins here.
+	var ready sync.WaitGroup
+	ready.Go(func() { _ = r.host.ReadyMoves() }) // an error costs time alone
+	defer ready.Wait()
 	group := r.group(opts.ID)
 	spec := newSpec(specOptions{
 		cgroup: group.Path(), ids: opts.IDs, limits: opts.Limits, env: opts.Env,

@@ -27,9 +27,11 @@ import (
 //
 // Demand says how many members a language should have: the most creates that
 // came within ten seconds (a burst, in which the pool cannot be filled again),
-// over the last minutes (PoolOptions.Window). A language that was used within
-// PoolOptions.Keep has at least PoolOptions.Min; before its first use it has
-// none, as a server that nobody uses should not hold memory for it, and the
+// over the last minutes (PoolOptions.Window), and a quarter more: the next may
+// be larger, and the few creates of a large one that find no member start their
+// containers beside all others and end last by far. A language that was used
+// within PoolOptions.Keep has at least PoolOptions.Min; before its first use it
+// has none, as a server that nobody uses should not hold memory for it, and the
 // first create of a language costs what every create costs without a pool. An
 // operator who wants them from the start gives the language a number of its own.
 // What all languages demand together is cut to what PoolOptions.Size and

@@ -179,7 +179,7 @@ func TestRefillStandsBackBehindColdCreates(t *testing.T) {
 			creates.Go(func() { create(t, m, session.CreateRequest{}) })
 		}
 		pass(time.Second / 2)
-		if got := pooled(t, m); got.Starting != 1 || got.Target != 4 {
+		if got := pooled(t, m); got.Starting != 1 || got.Target != 5 {
 			t.Errorf("%d refills of %d run while clients wait for containers", got.Starting, got.Target)
 		}
 		creates.Wait()

@@ -54,6 +54,9 @@ func (o PoolOptions) most() int { return min(o.Size, int(o.MemoryBytes/o.MemberB
 // burst is the time in which creates count as coming together.
 const burst = 10 * time.Second
 
+// reserve is what part of a burst is kept ready beside as many as came in it.
+const reserve = 4
+
 // demand remembers the bursts of creates in a while.
 type demand struct {
 	bursts []burstCount // the oldest first, none of them empty
@@ -113,6 +116,7 @@ func (sh *shelf) target(language string, o PoolOptions, now time.Time) int {
 		return n
 	}
 	n := sh.demand.most(now, o.Window)
+	n += n / reserve
 	if sh.demand.used(now, o.Keep) {
 		n = max(n, o.Min)
 	}

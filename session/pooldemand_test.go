@@ -37,6 +37,19 @@ func TestDemandIsTheLargestBurstOfAWhile(t *testing.T) {
 	}
 }
 
+func TestTargetHasAQuarterMoreThanTheLargestBurst(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for creates, want := range map[int]int{0: 0, 1: 1, 3: 3, 4: 5, 30: 37, 88: 110} {
+		var sh shelf
+		for range creates {
+			sh.demand.add(now, time.Minute)
+		}
+		if got := sh.target("a", PoolOptions{}.withDefaults(), now); got != want {
+			t.Errorf("after %d creates the target is %d; want %d", creates, got, want)
+		}
+	}
+}
+
 func TestTargetsKeepWithinThePool(t *testing.T) {
 	for _, tc := range []struct {
 		name string

@@ -270,30 +270,44 @@ func TestBusySessionDoesNotHoldUpItsNeighbour(t *testing.T) {
 	<-stuck
 }
 
-// A program that is installed in the place of the one that runs starts no shims
-// for it: their agents would not understand each other.
-func TestShimsAreOfTheVersionThatRuns(t *testing.T) {
-	dir := t.TempDir()
-	install := func(name string) {
-		t.Helper()
+// copied has the programs under test in a directory of the test's own, and
+// returns that.
+func copied(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, name := range []string{"codebeaker", "codebeaker-agent", "runc"} {
 		program, err := os.ReadFile(binary(name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, "."+name), program, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(filepath.Join(dir, "."+name), filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"codebeaker", "codebeaker-agent", "runc"} {
-		install(name)
+		install(t, filepath.Join(dir, name), program)
 	}
 	t.Setenv("CODEBEAKER_TEST_BIN", dir)
+	return dir
+}
+
+// install puts a program in the place of another, which goes on where it runs.
+func install(t *testing.T, path string, program []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A program that is installed in the place of the one that runs starts no shims
+// for it: their agents would not understand each other.
+func TestShimsAreOfTheVersionThatRuns(t *testing.T) {
+	dir := copied(t)
 	s := private(t, "--runtime", shim.Name, "--sessions-per-shim", "2")
 	first := s.session(t, nil)
-	install("codebeaker")
+	program, err := os.ReadFile(binary("codebeaker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(t, filepath.Join(dir, "codebeaker"), program)
 	seen := []int{s.shimOf(t, first.info.ContainerID)}
 	for range 4 {
 		b := s.session(t, nil)
@@ -310,5 +324,35 @@ func TestShimsAreOfTheVersionThatRuns(t *testing.T) {
 		if path, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || path != own {
 			t.Errorf("shim %d runs %q, %v; the server %q", pid, path, err, own)
 		}
+	}
+}
+
+// containerd has a process of the shim's binary clean up after a container,
+// which takes longer than all else of a close. There is nothing left for it.
+func TestCloseOfASharedShimsSessionStartsNoProcessOfItsBinary(t *testing.T) {
+	dir := copied(t)
+	s := private(t, "--runtime", shim.Name)
+	b := s.session(t, nil)
+	bundles := s.state + "/io.containerd.runtime.v2.task/*/" + b.info.ContainerID
+	if found, err := filepath.Glob(bundles); err != nil || len(found) != 1 {
+		t.Fatalf("the session has the bundles %q, %v", found, err)
+	}
+	started := filepath.Join(dir, "started")
+	install(t, filepath.Join(dir, "codebeaker"), []byte("#!/bin/sh\necho \"$*\" >>"+started+"\n"))
+	b.close()
+	if code, err := s.signal(syscall.SIGTERM); err != nil || code != 0 { // once all is cleaned up
+		t.Fatalf("exit code %d, %v", code, err)
+	}
+	if err := s.gone(); err != nil {
+		t.Error(err)
+	}
+	if found, err := filepath.Glob(bundles); err != nil || len(found) > 0 {
+		t.Errorf("left of the session: %q, %v", found, err)
+	}
+	if how, err := os.ReadFile(started); err == nil {
+		t.Errorf("started with: %s", how)
+	}
+	if log := s.logged(); strings.Contains(log, "shim") {
+		t.Errorf("the server logged:\n%s", log)
 	}
 }

@@ -36,27 +36,28 @@ func TestLimitsAreReadBack(t *testing.T) {
 		want  Limits
 	}{
 		{"v2", cgroups.Unified, map[string]string{
-			"s/memory.max": "67108864\n", "s/memory.swap.max": "0\n", "s/memory.stat": "anon 0\n",
+			"s/memory.max": "67108864\n", "s/memory.swap.max": "0\n",
 			"s/pids.max": "32\n", "s/cpu.max": "150000 100000\n",
 		}, Limits{64 << 20, 0, 32, 1.5}},
 		{"v2 without limits", cgroups.Unified, map[string]string{
-			"s/memory.max": "max\n", "s/memory.swap.max": "max\n", "s/memory.stat": "anon 0\n",
+			"s/memory.max": "max\n", "s/memory.swap.max": "max\n",
 			"s/pids.max": "max\n", "s/cpu.max": "max 100000\n",
 		}, Limits{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.Inf(1)}},
 		{"v1", cgroups.Hybrid, map[string]string{
-			"memory/s/memory.stat": "cache 0\n", "memory/s/memory.limit_in_bytes": "67108864\n",
-			"memory/s/memory.usage_in_bytes": "0\n", "memory/s/memory.max_usage_in_bytes": "0\n", "memory/s/memory.failcnt": "0\n",
-			"memory/s/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
-			"pids/s/pids.max":             "32\n", "pids/s/pids.current": "1\n",
-			"cpu/s/cpu.cfs_quota_us": "150000\n", "cpu/s/cpu.cfs_period_us": "100000\n",
+			"memory/s/memory.limit_in_bytes": "67108864\n",
+			"pids/s/pids.max":                "32\n",
+			"cpu/s/cpu.cfs_quota_us":         "150000\n", "cpu/s/cpu.cfs_period_us": "100000\n",
 		}, Limits{64 << 20, -1, 32, 1.5}},
 		{"v1 without limits", cgroups.Hybrid, map[string]string{
-			"memory/s/memory.stat": "cache 0\n", "memory/s/memory.limit_in_bytes": "9223372036854771712\n",
-			"memory/s/memory.usage_in_bytes": "0\n", "memory/s/memory.max_usage_in_bytes": "0\n", "memory/s/memory.failcnt": "0\n",
-			"memory/s/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
-			"pids/s/pids.max":             "max\n", "pids/s/pids.current": "1\n",
-			"cpu/s/cpu.cfs_quota_us": "-1\n", "cpu/s/cpu.cfs_period_us": "100000\n",
+			"memory/s/memory.limit_in_bytes": "9223372036854771712\n",
+			"pids/s/pids.max":                "max\n",
+			"cpu/s/cpu.cfs_quota_us":         "-1\n", "cpu/s/cpu.cfs_period_us": "100000\n",
 		}, Limits{9223372036854771712, -1, math.MaxInt64, math.Inf(1)}},
+		{"v1 with swap", cgroups.Hybrid, map[string]string{
+			"memory/memory.memsw.limit_in_bytes": "9223372036854771712\n",
+			"memory/s/memory.limit_in_bytes":     "67108864\n", "memory/s/memory.memsw.limit_in_bytes": "67112960\n",
+			"pids/s/pids.max": "32\n", "cpu/s/cpu.cfs_quota_us": "150000\n", "cpu/s/cpu.cfs_period_us": "100000\n",
+		}, Limits{64 << 20, 4096, 32, 1.5}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := Host{root: tree(t, tc.files), mode: tc.mode}.Group("/s").Limits()
@@ -64,6 +65,22 @@ func TestLimitsAreReadBack(t *testing.T) {
 				t.Errorf("Limits() = %+v, %v; want %+v", got, err, tc.want)
 			}
 		})
+	}
+}
+
+func TestLimitsThatCannotBeReadAreAnError(t *testing.T) {
+	files := map[string]string{
+		"memory/s/memory.limit_in_bytes": "67108864\n", "pids/s/pids.max": "32\n",
+		"cpu/s/cpu.cfs_quota_us": "150000\n", "cpu/s/cpu.cfs_period_us": "100000\n",
+	}
+	for name := range files {
+		root := tree(t, files)
+		if err := os.Remove(filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := (Host{root: root, mode: cgroups.Hybrid}).Group("/s").Limits(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("without %s: %+v, %v", name, got, err)
+		}
 	}
 }
 

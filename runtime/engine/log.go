@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -32,8 +33,8 @@ func (slogHook) Levels() []logrus.Level {
 }
 
 func (h slogHook) Fire(e *logrus.Entry) error {
-	if err, ok := e.Data[logrus.ErrorKey].(error); ok && e.Message == "copy shim log" && errors.Is(err, os.ErrClosed) {
-		return nil // said of every shim that ends
+	if err, ok := e.Data[logrus.ErrorKey].(error); ok && expected(e.Message, err) {
+		return nil
 	}
 	level := slog.LevelWarn
 	if e.Level == logrus.WarnLevel {
@@ -49,4 +50,18 @@ func (h slogHook) Fire(e *logrus.Entry) error {
 	}
 	h.log.LogAttrs(ctx, level, e.Message, attrs...)
 	return nil
+}
+
+// expected says whether an error is one of the usual course of things.
+func expected(message string, err error) bool {
+	switch message {
+	case "copy shim log":
+		return errors.Is(err, os.ErrClosed) // of every shim that ends
+	case "failed to delete dead shim", "failed to clean up after shim disconnected":
+		// Of every shim that removed its container, and then its bundle, in which
+		// containerd would clean up.
+		return errors.Is(err, fs.ErrNotExist)
+	default:
+		return false
+	}
 }

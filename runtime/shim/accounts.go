@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
@@ -30,11 +32,20 @@ func (s *service) watch(c *container) error {
 		}
 		return s.oom.Add(c.id, group)
 	}
-	group, err := cgroup1.Load(cgroup1.StaticPath(c.group.Path()))
+	group, err := cgroup1.Load(cgroup1.StaticPath(c.group.Path()), cgroup1.WithHierarchy(s.memory))
 	if err != nil {
 		return err
 	}
 	return s.oom.Add(c.id, group)
+}
+
+// memoryHierarchy returns the memory hierarchy of version 1, which is looked for
+// among the host's mounts once.
+func memoryHierarchy() cgroup1.Hierarchy {
+	return sync.OnceValues(func() ([]cgroup1.Subsystem, error) {
+		all, err := cgroup1.Default()
+		return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return s.Name() != cgroup1.Memory }), err
+	})
 }
 
 // Pids lists the processes of a container.

@@ -2,7 +2,9 @@ package shim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,6 +48,33 @@ func readBundle(dir string) (*bundle, error) {
 		return nil, fmt.Errorf("read bundle %s: %w", dir, err)
 	}
 	return b, nil
+}
+
+// remove removes the directory and containerd's working directory of it, once the
+// container is gone. It is containerd's to remove, which first has a new process
+// of the shim's binary clean up in it, 10 to 20 ms of a processor for nothing;
+// where there is no directory, that process is not started. A root that is still
+// mounted is an error, and everything stays.
+func (b *bundle) remove() error {
+	if err := os.Remove(filepath.Join(b.dir, "rootfs")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove bundle: %w", err)
+	}
+	work, err := os.Readlink(filepath.Join(b.dir, "work"))
+	if err == nil {
+		err = os.RemoveAll(work)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove bundle: %w", err)
+	}
+	// As containerd does, which takes what has such a name for nobody's.
+	hidden := filepath.Join(filepath.Dir(b.dir), "."+filepath.Base(b.dir))
+	if err := os.Rename(b.dir, hidden); err != nil {
+		return fmt.Errorf("remove bundle: %w", err)
+	}
+	if err := os.RemoveAll(hidden); err != nil {
+		return fmt.Errorf("remove bundle: %w", err)
+	}
+	return nil
 }
 
 // agent returns the path of the agent in the container, empty where it has

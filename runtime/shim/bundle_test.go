@@ -2,6 +2,8 @@ package shim
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,5 +69,52 @@ func TestUsersOfTheContainerHaveIDsOnTheHost(t *testing.T) {
 	}
 	if got := b.hostGID(7); got != 7 { // not mapped
 		t.Errorf("group 7 is %d on the host", got)
+	}
+}
+
+func TestBundleIsRemovedWithItsWorkingDirectory(t *testing.T) {
+	b := bundleOf(t, func(*specs.Spec) {})
+	work := t.TempDir()
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(b.dir, "rootfs"), 0o700),
+		os.Symlink(work, filepath.Join(b.dir, "work")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.remove(); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Dir(b.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range left {
+		if filepath.Join(filepath.Dir(b.dir), e.Name()) != work {
+			t.Errorf("left: %s", e.Name())
+		}
+	}
+	if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the working directory: %v", err)
+	}
+}
+
+func TestBundleWithFilesInItsRootStays(t *testing.T) {
+	b := bundleOf(t, func(*specs.Spec) {})
+	file := filepath.Join(b.dir, "rootfs", "file") // as if it were still mounted
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.remove(); err == nil {
+		t.Error("no error")
+	}
+	for _, path := range []string{file, filepath.Join(b.dir, "config.json")} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
 	}
 }

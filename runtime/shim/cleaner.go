@@ -18,7 +18,7 @@ import (
 )
 
 // cleaner starts shims as runc's does, and cleans up after them. containerd
-// asks for that after every container.
+// asks for that after every container whose bundle is still there.
 type cleaner struct {
 	shim.Shim
 	name string

@@ -131,7 +131,7 @@ func (c *container) mount(r *taskAPI.CreateTaskRequest) error {
 	for _, m := range r.Rootfs {
 		mounts = append(mounts, mount.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
-	if err := mount.All(mounts, root); err != nil {
+	if err := mountAll(mounts, root); err != nil {
 		return errors.Join(fmt.Errorf("mount the root: %w", err), c.unmount())
 	}
 	return nil
@@ -162,7 +162,8 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 		return err
 	}
 	pidFile := filepath.Join(c.bundle.dir, stockprocess.InitPidFile)
-	_, err = c.runc.Run(ctx, c.id, c.bundle.dir, &runc.CreateOpts{
+	// It lives for some milliseconds. Its pid 1 does not get this.
+	_, err = c.runc.Run(runc.WithExtraEnv(ctx, "GOGC=off"), c.id, c.bundle.dir, &runc.CreateOpts{
 		IO: initIO{c.streams}, PidFile: pidFile, Detach: true,
 		NoPivot: opts.NoPivotRoot, NoNewKeyring: opts.NoNewKeyring,
 		ExtraFiles: given,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/containerd/cgroups/v3/cgroup1"
 	eventstypes "github.com/containerd/containerd/api/events"
 	taskAPI "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types/task"
@@ -30,8 +31,10 @@ import (
 type service struct {
 	events   *events
 	oom      oom.Watcher
+	memory   cgroup1.Hierarchy // with version 1, that of what oom watches
 	shutdown shutdown.Service
 	moves    moves
+	shared   bool
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -58,6 +61,7 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 		s.oom, err = oomv2.New(publisher)
 	} else {
 		s.oom, err = oomv1.New(publisher)
+		s.memory = memoryHierarchy()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("watch for want of memory: %w", err)
@@ -69,7 +73,7 @@ func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Ser
 	go s.reap(ctx, exits)
 	go s.events.run(ctx, publisher)
 	down.RegisterCallback(s.events.close)
-	if isShared() {
+	if s.shared = isShared(); s.shared {
 		return s, s.share(ctx)
 	}
 	return s, nil
@@ -239,6 +243,11 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 	s.mu.Lock()
 	delete(s.containers, c.id)
 	s.mu.Unlock()
+	if s.shared {
+		if err := c.bundle.remove(); err != nil {
+			log.G(ctx).WithError(err).WithField("container", c.id).Warn("leave the bundle to containerd")
+		}
+	}
 	s.events.send(&eventstypes.TaskDelete{
 		ContainerID: c.id, Pid: uint32(c.process.pid), ExitStatus: c.exit.status, ExitedAt: protobuf.ToTimestamp(c.exit.at),
 	})
