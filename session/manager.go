@@ -268,6 +268,7 @@ func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome
 	defer s.commands.Done()
 	defer s.rest()
 	started := time.Now()
+	s.awaitCleared(ctx)
 	result, err := s.executeFile(ctx, cmd)
 	if err != nil {
 		return nil, s.because(err)

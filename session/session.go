@@ -57,7 +57,10 @@ type session struct {
 	releasing chan struct{}
 	files     fileServer
 
-	mu           sync.Mutex
+	mu sync.Mutex
+	// clearing are closed when the files of a program that has ended are removed,
+	// which is behind its answer.
+	clearing     []chan struct{}
 	limits       Limits
 	state        State
 	running      int // commands

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,6 +46,7 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 	if err := m.begin(s, p); err != nil {
 		return err
 	}
+	s.awaitCleared(ctx)
 	r, err := s.beginPlan(ctx, e, plan, p.program())
 	if err != nil {
 		s.rest()
@@ -58,7 +60,7 @@ func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Progra
 		defer s.commands.Done()
 		outcome, err := s.drive(ctx, e, plan, r, p.program())
 		if plan.file != "" {
-			s.lingering.Go(func() { s.clearPlan(ctx, plan) })
+			s.clearPlan(ctx, plan)
 		}
 		s.rest() // before anybody learns that the program has ended
 		e.finish(outcome, err)
@@ -83,11 +85,36 @@ func (m *Manager) observeEnd(e *Execution) {
 	m.opts.Observer.ExecutionEnded(e.language, reason, took)
 }
 
-// clearPlan removes the files of a plan.
+// clearPlan removes the files of a plan, behind the answer.
 func (s *session) clearPlan(ctx context.Context, p *plan) {
-	for _, name := range append([]string{p.file}, p.made...) {
-		if err := s.removeFile(ctx, name); err != nil {
-			s.opts.Log.DebugContext(ctx, "remove a program's file", "container", s.containerID, "error", err)
+	cleared := make(chan struct{})
+	s.mu.Lock()
+	s.clearing = append(s.clearing, cleared)
+	s.mu.Unlock()
+	s.lingering.Go(func() {
+		for _, name := range append([]string{p.file}, p.made...) {
+			if err := s.removeFile(ctx, name); err != nil {
+				s.opts.Log.DebugContext(ctx, "remove a program's file", "container", s.containerID, "error", err)
+			}
+		}
+		s.mu.Lock()
+		s.clearing = slices.DeleteFunc(s.clearing, func(other chan struct{}) bool { return other == cleared })
+		s.mu.Unlock()
+		close(cleared)
+	})
+}
+
+// awaitCleared returns when the files of all programs that have ended are removed,
+// so that what begins now does not find them, or ctx ends.
+func (s *session) awaitCleared(ctx context.Context) {
+	s.mu.Lock()
+	clearing := slices.Clone(s.clearing)
+	s.mu.Unlock()
+	for _, cleared := range clearing {
+		select {
+		case <-cleared:
+		case <-ctx.Done():
+			return // which the command says itself
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 // files are a Container's, in memory: content by path, without directories.
 type files struct {
+	remove func() // returns when one may be removed
+
 	mu      sync.Mutex
 	content map[string][]byte
 }
@@ -39,6 +41,14 @@ func (f *files) serve(stdin io.Reader, stdout io.Writer) error {
 			continue
 		}
 		delete(writing, id)
+		if req.Op == agent.RemoveFile { // as the agent, beside others
+			go func() {
+				f.remove()
+				reply, _ := f.do(&req, nil)
+				_ = packets.Send(id, reply, nil) // or its client has ended
+			}()
+			continue
+		}
 		reply, content := f.do(&req, data)
 		for {
 			n := min(len(content), agent.MaxChunk)

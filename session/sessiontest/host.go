@@ -32,6 +32,7 @@ type Host struct {
 	creating   chan struct{}
 	deleting   chan struct{}
 	releasing  chan struct{}
+	removing   chan struct{}
 	chain      string // of the image; empty for no image
 	createTime time.Duration
 	// active counts calls of Delete that are under way, and mostActive is the
@@ -86,6 +87,26 @@ func (h *Host) HoldReleases() (release func()) {
 	held := make(chan struct{})
 	h.releasing = held
 	return func() { close(held) }
+}
+
+// HoldRemovals has file helpers wait with the removal of a file until release is
+// called.
+func (h *Host) HoldRemovals() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.removing = held
+	return func() { close(held) }
+}
+
+// awaitRemoval returns when a file may be removed.
+func (h *Host) awaitRemoval() {
+	h.mu.Lock()
+	held := h.removing
+	h.mu.Unlock()
+	if held != nil {
+		<-held
+	}
 }
 
 // awaitRelease returns when a process may be given back.
@@ -190,7 +211,7 @@ func (h *Host) Resolve(_ context.Context, language string) (images.Image, error)
 // Create implements session.Containers.
 func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (session.Container, error) {
 	h.mu.Lock()
-	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: &files{content: map[string][]byte{}}}
+	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: &files{remove: h.awaitRemoval, content: map[string][]byte{}}}
 	h.containers[opts.ID] = c // a failed create leaves something too
 	err, held, takes := h.createErr, h.creating, h.createTime
 	h.mu.Unlock()
