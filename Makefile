@@ -23,11 +23,9 @@ export CGO_ENABLED := 0
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # runc is linked statically, libseccomp included, as its own Makefile does it:
-# the binary then runs on any Debian, whatever libseccomp is there. It is linked
-# to a fixed address, as Go links programs: relocating itself takes two starts of
-# it in every create, and reads nothing that a session wrote.
-RUNC_FLAGS := -tags 'seccomp urfave_cli_no_docs netgo osusergo' \
-	-ldflags '-s -w -linkmode external -extldflags -static'
+# the binary then runs on any Debian, whatever libseccomp is there.
+RUNC_FLAGS := -buildmode=pie -tags 'seccomp urfave_cli_no_docs netgo osusergo' \
+	-ldflags '-s -w -linkmode external -extldflags -static-pie'
 
 # golangci-lint is a tool of a module file of its own, which keeps its
 # dependencies out of go.mod.
