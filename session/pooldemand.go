@@ -54,7 +54,8 @@ func (o PoolOptions) most() int { return min(o.Size, int(o.MemoryBytes/o.MemberB
 // burst is the time in which creates count as coming together.
 const burst = 10 * time.Second
 
-// reserve is what part of a burst is kept ready beside as many as came in it.
+// reserve: beside as many as came in a burst, one more is kept ready for each so
+// many of them.
 const reserve = 4
 
 // demand remembers the bursts of creates in a while.
