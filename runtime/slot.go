@@ -29,7 +29,7 @@ type slots struct {
 	child func(name string) (cgroup.Group, error) // makes one of the container's
 
 	mu    sync.Mutex
-	made  int
+	made  map[slotKind]int
 	ready *slot
 }
 
@@ -63,6 +63,9 @@ func (s *slots) prepare() {
 
 // next returns an id. The caller holds mu.
 func (s *slots) next(kind slotKind) string {
-	s.made++
-	return string(kind) + strconv.Itoa(s.made)
+	if s.made == nil {
+		s.made = map[slotKind]int{}
+	}
+	s.made[kind]++
+	return string(kind) + strconv.Itoa(s.made[kind])
 }

@@ -25,9 +25,9 @@ func TestSlotIsReadyForAProgramOnly(t *testing.T) {
 	take(execSlot, "e1", "e1")
 	s.prepare()
 	s.prepare()
-	take(zygoteSlot, "z3", "e1", "e2", "z3")
-	take(execSlot, "e2", "e1", "e2", "z3")
-	take(execSlot, "e4", "e1", "e2", "z3", "e4")
+	take(zygoteSlot, "z1", "e1", "e2", "z1")
+	take(execSlot, "e2", "e1", "e2", "z1")
+	take(execSlot, "e3", "e1", "e2", "z1", "e3")
 	// What cannot be prepared is said to who needs it.
 	fail = errors.New("no more cgroups")
 	s.prepare()
@@ -35,5 +35,5 @@ func TestSlotIsReadyForAProgramOnly(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	fail = nil
-	take(execSlot, "e7", "e1", "e2", "z3", "e4", "e5", "e6", "e7")
+	take(execSlot, "e6", "e1", "e2", "z1", "e3", "e4", "e5", "e6")
 }
