@@ -27,8 +27,8 @@ import (
 //
 // Demand says how many members a language should have: the most creates that
 // came within ten seconds (a burst, in which the pool cannot be filled again),
-// over the last minutes (PoolOptions.Window), and a quarter more: the next may
-// be larger, and the few creates of a large one that find no member start their
+// over the last minutes (PoolOptions.Window), and as many again: the next may be
+// larger, and the creates of a large one that find no member start their
 // containers beside all others and end last by far. A language that was used
 // within PoolOptions.Keep has at least PoolOptions.Min; before its first use it
 // has none, as a server that nobody uses should not hold memory for it, and the
@@ -195,13 +195,13 @@ func (p *pool) take(language string, image images.Image, at time.Time, first boo
 		sh.demand.add(time.Now(), p.opts.Window)
 	}
 	sh.see(image, at)
+	if sh.lacking.IsZero() {
+		sh.lacking = time.Now()
+	}
 	for i, mem := range sh.ready {
 		if identity(mem.image) == identity(image) {
 			sh.ready = slices.Delete(sh.ready, i, i+1)
 			sh.claims++
-			if sh.lacking.IsZero() {
-				sh.lacking = time.Now()
-			}
 			mem.leave()
 			return mem, true
 		}

@@ -173,18 +173,22 @@ func TestBurstBeyondThePoolWaitsForNoRefill(t *testing.T) {
 func TestRefillStandsBackBehindColdCreates(t *testing.T) {
 	withPool(t, nil, func(k kept) {
 		t, host, m := k.t, k.host, k.m
-		host.SlowCreates(time.Second)
+		host.SlowCreates(3 * time.Second)
 		var creates sync.WaitGroup
 		for range 4 {
 			creates.Go(func() { create(t, m, session.CreateRequest{}) })
 		}
-		pass(time.Second / 2)
-		if got := pooled(t, m); got.Starting != 1 || got.Target != 5 {
+		pass(2*time.Second - time.Millisecond)
+		if got := pooled(t, m); got.Starting != 0 || got.Target != 8 {
 			t.Errorf("%d refills of %d run while clients wait for containers", got.Starting, got.Target)
+		}
+		pass(2 * time.Millisecond)
+		if got := pooled(t, m); got.Starting != 1 {
+			t.Errorf("%d refills run while clients go on to wait for containers", got.Starting)
 		}
 		creates.Wait()
 		pass(time.Second / 2)
-		if got := pooled(t, m); got.Ready != 1 || got.Starting != 2 {
+		if got := pooled(t, m); got.Ready != 0 || got.Starting != 2 {
 			t.Errorf("%d members are ready and %d starting when no client waits", got.Ready, got.Starting)
 		}
 	})

@@ -54,9 +54,8 @@ func (o PoolOptions) most() int { return min(o.Size, int(o.MemoryBytes/o.MemberB
 // burst is the time in which creates count as coming together.
 const burst = 10 * time.Second
 
-// reserve: beside as many as came in a burst, one more is kept ready for each so
-// many of them.
-const reserve = 4
+// headroom is how many times as many as came in a burst are kept ready.
+const headroom = 2
 
 // demand remembers the bursts of creates in a while.
 type demand struct {
@@ -117,7 +116,9 @@ func (sh *shelf) target(language string, o PoolOptions, now time.Time) int {
 		return n
 	}
 	n := sh.demand.most(now, o.Window)
-	n += n / reserve
+	if n > 1 { // one alone is no burst
+		n *= headroom
+	}
 	if sh.demand.used(now, o.Keep) {
 		n = max(n, o.Min)
 	}

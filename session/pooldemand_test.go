@@ -37,9 +37,9 @@ func TestDemandIsTheLargestBurstOfAWhile(t *testing.T) {
 	}
 }
 
-func TestTargetHasAQuarterMoreThanTheLargestBurst(t *testing.T) {
+func TestTargetIsTwiceTheLargestBurst(t *testing.T) {
 	now := time.Unix(1000, 0)
-	for creates, want := range map[int]int{0: 0, 1: 1, 3: 3, 4: 5, 30: 37, 88: 110} {
+	for creates, want := range map[int]int{0: 0, 1: 1, 2: 4, 30: 60} {
 		var sh shelf
 		for range creates {
 			sh.demand.add(now, time.Minute)

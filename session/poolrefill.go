@@ -17,6 +17,10 @@ const (
 	// for, while the language has other members. To start one takes a processor
 	// for 100 ms or so, its interpreter included.
 	standBack = 250 * time.Millisecond
+	// standBackCold is how long it waits while creates start containers of their
+	// own: what it takes they wait for. Where they never cease it is tried all the
+	// same, one at a time, since a member saves the next create that.
+	standBackCold = 2 * time.Second
 	// longestPause is the longest that a refill which failed is not tried again.
 	longestPause = 5 * time.Minute
 )
@@ -101,7 +105,7 @@ func (p *pool) neediest(targets map[string]int, now time.Time) (neediest string,
 		lacks := targets[language] - len(sh.ready) - sh.starting
 		if lacks <= 0 {
 			sh.lacking = time.Time{}
-		} else if rest := standBack - now.Sub(sh.lacking); rest > 0 && len(sh.ready) > 0 {
+		} else if rest := p.standBack(sh) - now.Sub(sh.lacking); rest > 0 {
 			if wait == 0 || rest < wait {
 				wait = rest
 			}
@@ -112,6 +116,18 @@ func (p *pool) neediest(targets map[string]int, now time.Time) (neediest string,
 		}
 	}
 	return neediest, wait
+}
+
+// standBack is how long the refill of a shelf waits. The caller holds mu.
+func (p *pool) standBack(sh *shelf) time.Duration {
+	switch {
+	case p.cold > 0:
+		return standBackCold
+	case len(sh.ready) > 0:
+		return standBack
+	default:
+		return 0
+	}
 }
 
 // refill starts a member.
