@@ -15,6 +15,7 @@ import (
 
 	"codebeaker/cmd/codebeaker/internal/metrics"
 	"codebeaker/rpc"
+	"codebeaker/runtime/shim"
 	"codebeaker/session"
 	"codebeaker/session/output"
 )
@@ -60,6 +61,7 @@ func newServeCommand() *cobra.Command {
 // serve runs a server until ctx ends, and then ends it in order. started is
 // called with the URL of the endpoint once it serves.
 func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx context.Context, url string) error) error {
+	shim.LeaveProcessors()
 	s, err := startServer(ctx, cfg, log)
 	if err != nil {
 		return err

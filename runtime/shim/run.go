@@ -94,6 +94,7 @@ func Run(ctx context.Context) error {
 			if err := leaveNoSocket(down); err != nil {
 				return nil, err
 			}
+			LeaveProcessors()
 			if err := monitor.Slow(os.Getpid(), ownSlack); err != nil { // as where it may not
 				log.L.WithError(err).Debug("have the shim sleep for longer")
 			}
