@@ -44,11 +44,11 @@ func (d *directExec) wait(ctx context.Context) (uint32, error) {
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	case exit, ok := <-d.program.Exit():
+	case status, ok := <-d.program.Exit():
 		if !ok {
 			return 0, fmt.Errorf("its shim has ended: %w", errdefs.ErrUnavailable)
 		}
-		return exit.Status, nil
+		return status, nil
 	}
 }
 

@@ -38,14 +38,6 @@ type Client struct {
 	programs map[uint32]*Program
 }
 
-// Exit is how a program ended.
-type Exit struct {
-	// Status is as the Request asked for it, with agent.ForkedStatus.
-	Status uint32
-	// At is when the server learnt of it.
-	At time.Time
-}
-
 // Program is one that was asked for.
 type Program struct {
 	client *Client
@@ -54,7 +46,7 @@ type Program struct {
 	// started has one value: whether it runs. exit has one value, or is closed
 	// where its end cannot be known any more.
 	started chan error
-	exit    chan Exit
+	exit    chan uint32
 }
 
 // Dial connects to the shim that listens on a socket. The shim's events are given
@@ -118,7 +110,7 @@ func (c *Client) send(r *Request, streams *Streams) (*Program, error) {
 	}
 	c.next++
 	m.ID = c.next
-	p := &Program{client: c, id: m.ID, started: make(chan error, 1), exit: make(chan Exit, 1)}
+	p := &Program{client: c, id: m.ID, started: make(chan error, 1), exit: make(chan uint32, 1)}
 	c.programs[p.id] = p
 	c.mu.Unlock()
 	if err := c.write(m, fds); err != nil {
@@ -222,7 +214,7 @@ func (c *Client) take(m Message) error {
 			return wrong
 		}
 		delete(c.programs, m.ID)
-		p.exit <- Exit{Status: m.Argument, At: time.Now()}
+		p.exit <- m.Argument
 	case Start, Forget, Event:
 		return wrong
 	}
@@ -232,9 +224,10 @@ func (c *Client) take(m Message) error {
 // Pid is the number that the process has on the host.
 func (p *Program) Pid() int { return int(p.pid) }
 
-// Exit tells the program's end. It is closed where that cannot be known any more,
+// Exit tells the program's status once it has ended, as the Request asked for it
+// and with agent.ForkedStatus. It is closed where that cannot be known any more,
 // because the shim is gone.
-func (p *Program) Exit() <-chan Exit { return p.exit }
+func (p *Program) Exit() <-chan uint32 { return p.exit }
 
 // Forget has the shim forget the program, which ends where it still runs. It does
 // not wait for that.

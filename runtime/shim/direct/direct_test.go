@@ -214,8 +214,8 @@ func TestProgramIsToldFromStartToEnd(t *testing.T) {
 		t.Fatalf("got %+v", b)
 	}
 	s.say(Message{Kind: Exited, ID: m.ID, Argument: 3})
-	if exit, ok := <-b.program.Exit(); !ok || exit.Status != 3 || exit.At.IsZero() {
-		t.Errorf("exit: %+v, %v", exit, ok)
+	if status, ok := <-b.program.Exit(); !ok || status != 3 {
+		t.Errorf("exit: %d, %v", status, ok)
 	}
 	if err := b.program.Forget(); err != nil {
 		t.Error(err)
@@ -275,8 +275,8 @@ func TestShimsEndIsThatOfAllThatItTells(t *testing.T) {
 		if b := <-second; !errdefs.IsUnavailable(b.err) {
 			t.Errorf("%s: a program that was to start: %v", name, b.err)
 		}
-		if exit, ok := <-runs.program.Exit(); ok {
-			t.Errorf("%s: a program that ran: %+v", name, exit)
+		if status, ok := <-runs.program.Exit(); ok {
+			t.Errorf("%s: a program that ran: %d", name, status)
 		}
 		if err := runs.program.Forget(); err != nil {
 			t.Errorf("%s: forget: %v", name, err)

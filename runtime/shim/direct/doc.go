@@ -1,5 +1,6 @@
 // Package direct is how a server has a shared shim start programs, without
-// containerd in between. Version 1.
+// containerd in between. Both are of one build, as a server starts its shims from
+// its own binary, and so no version is told.
 //
 // Through containerd a program takes some ten questions to its shim, one after
 // another: Exec, Start, Wait, CloseIO, Delete, and the state of the process

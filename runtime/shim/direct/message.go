@@ -7,9 +7,6 @@ import (
 	"codebeaker/runtime/agent/wire"
 )
 
-// Version is that of the protocol.
-const Version = 1
-
 const (
 	// MaxMessage bounds a packet, in bytes.
 	MaxMessage = 32 << 10
