@@ -13,7 +13,8 @@
 // of any slowness, cost little; one that is so slow that the window passes it
 // is told what it lost. Writing waits for no reader.
 //
-// Whoever makes a Log writes to it from one goroutine, ends it with Close when
-// there is no more, and frees what it keeps with Discard. Everything else is
-// safe for concurrent use.
+// A Log may have several writers, such as both streams of a program that go into
+// one. Whoever makes a Log ends it with Close when there is no more, and frees
+// what it keeps with Discard. All methods of a Log are safe for concurrent use; a
+// Reader is for one goroutine.
 package output

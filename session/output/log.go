@@ -16,6 +16,10 @@ type Log struct {
 	spill  *Spill
 	kept   *Kept
 
+	// writing is held by the one who writes, also while a file is written to
+	// without mu, which comes after it.
+	writing sync.Mutex
+
 	mu sync.Mutex
 	// The window is from start to end. The byte at offset o is at o modulo the
 	// length of its place: ring, or from the moment that there is one, file.
@@ -41,8 +45,11 @@ func NewLog(memory int, spill *Spill, kept *Kept) *Log {
 
 // Write adds to the stream. It never fails, so that no program waits for its
 // output to be read: what a file cannot keep is lost, as readers are told. What
-// is written after Close is dropped.
+// is written after Close is dropped. Several may write, of whom one waits for
+// the other, so that what one call brings stays together.
 func (l *Log) Write(p []byte) (int, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	for written := 0; written < len(p); {
 		written += l.write(p[written:])
 	}
@@ -50,6 +57,7 @@ func (l *Log) Write(p []byte) (int, error) {
 }
 
 // write adds the part of p that can be added at once, and returns its length.
+// The caller holds writing.
 func (l *Log) write(p []byte) int {
 	l.mu.Lock()
 	if l.ended {

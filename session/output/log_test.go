@@ -310,3 +310,42 @@ func FuzzCut(f *testing.F) {
 		}
 	})
 }
+
+func TestLogTakesSeveralWriters(t *testing.T) {
+	const writers, lines = 4, 2000
+	whole := writers * lines * len(writerLine(0, 0))
+	for name, l := range map[string]*Log{
+		"memory": NewLog(whole, nil, nil),
+		"file":   NewLog(100, spillTo(t, int64(whole), int64(whole)), nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var writing sync.WaitGroup
+			for w := range writers {
+				writing.Go(func() {
+					for n := range lines {
+						_, _ = l.Write(writerLine(w, n))
+					}
+				})
+			}
+			writing.Wait()
+			l.Close()
+			text, from, err := l.Tail(whole)
+			if err != nil || from != 0 || len(text) != whole {
+				t.Fatalf("%d bytes are kept from %d on, %v; want all %d", len(text), from, err, whole)
+			}
+			var seen [writers]int
+			for line := range bytes.Lines(text) {
+				var w, n int
+				if _, err := fmt.Sscanf(string(line), "writer %d line %d\n", &w, &n); err != nil || !bytes.Equal(line, writerLine(w, n)) {
+					t.Fatalf("a line that nobody wrote: %q", line)
+				}
+				if n != seen[w] {
+					t.Fatalf("writer %d's line %d comes where its line %d should", w, n, seen[w])
+				}
+				seen[w]++
+			}
+		})
+	}
+}
+
+func writerLine(writer, n int) []byte { return fmt.Appendf(nil, "writer %d line %05d\n", writer, n) }
