@@ -46,6 +46,7 @@ func (s *Server) execute(ctx context.Context, from *caller, p *executeParams) (*
 	if err != nil {
 		return nil, err
 	}
+	defer e.Release()
 	if !p.Command.background {
 		return s.executeFollowed(ctx, from, e)
 	}

@@ -37,6 +37,7 @@ func (s *Server) executionRun(ctx context.Context, from *caller, p *runParams) (
 	if err != nil {
 		return statusOnlyResult{}, atTopLevel(err)
 	}
+	defer e.Release()
 	f, err := from.follow(ctx, e, 0, 0)
 	if err != nil {
 		e.Cancel()
@@ -71,7 +72,7 @@ func (s *Server) executionStatus(ctx context.Context, _ *caller, p *executionPar
 	if err != nil {
 		return statusResult{}, err
 	}
-	defer e.Hold()()
+	defer e.Release()
 	return newStatusResult(e, s.now())
 }
 
@@ -102,6 +103,7 @@ func (s *Server) executionAttach(ctx context.Context, from *caller, p *attachPar
 	if err != nil {
 		return attachResult{}, err
 	}
+	defer e.Release()
 	f, err := from.follow(ctx, e, p.StdoutOffset, p.StderrOffset)
 	if err != nil {
 		return attachResult{}, err
@@ -124,6 +126,7 @@ func (s *Server) executionDetach(ctx context.Context, from *caller, p *execution
 	if err != nil {
 		return detachResult{}, err
 	}
+	defer e.Release()
 	return detachResult{ExecutionID: e.ID(), Status: e.Info().Status, Detached: detached}, nil
 }
 
@@ -146,6 +149,7 @@ func (s *Server) executionInput(ctx context.Context, _ *caller, p *inputParams) 
 	if err != nil {
 		return inputResult{}, err
 	}
+	defer e.Release()
 	if err := e.Input(ctx, data, p.EOF); err != nil {
 		return inputResult{}, err
 	}
@@ -183,10 +187,11 @@ func (s *Server) executionResize(ctx context.Context, _ *caller, p *resizeParams
 // onExecution does something to an execution and says how far that is then.
 func (s *Server) onExecution(ctx context.Context, id string, do func(*session.Execution) error) (statusOnlyResult, error) {
 	e, err := s.opts.Executions.Execution(ctx, id)
-	if err == nil {
-		err = do(e)
-	}
 	if err != nil {
+		return statusOnlyResult{}, err
+	}
+	defer e.Release()
+	if err := do(e); err != nil {
 		return statusOnlyResult{}, err
 	}
 	return statusOnlyResult{ExecutionID: e.ID(), Status: e.Info().Status}, nil

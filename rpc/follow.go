@@ -33,8 +33,9 @@ type follower struct {
 
 // follow returns a follower of an execution from the offsets on. The caller sees
 // that it is begun. It takes the place of another that the connection has for
-// the execution, which has sent its last when follow returns. The context is
-// that of the connection's calls.
+// the execution, which has sent its last when follow returns. The caller holds the
+// execution; the follower does until it ends. The context is that of the
+// connection's calls.
 func (c *conn) follow(ctx context.Context, e *session.Execution, stdout, stderr int64) (*follower, error) {
 	own, stop := context.WithCancel(ctx)
 	f := &follower{
@@ -50,13 +51,13 @@ func (c *conn) follow(ctx context.Context, e *session.Execution, stdout, stderr 
 		stop()
 		return nil, err
 	}
-	release := e.Hold()
+	e.Hold()
 	c.srv.continueCall()
 	f.run = func() {
 		defer c.srv.endCall()
 		defer close(f.done)
 		defer c.audience.remove(f)
-		defer release()
+		defer e.Release()
 		defer stop()
 		f.tell(own, func(sessionID string) { c.watch(ctx, sessionID) })
 	}

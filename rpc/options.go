@@ -24,7 +24,7 @@ type Sessions interface {
 }
 
 // Commands carries out what clients have done in a session, or in one that is
-// made for it.
+// made for it. The caller releases an execution that it gets.
 type Commands interface {
 	// Execute returns when the command has ended. It ends a program whose context
 	// ends.
@@ -34,7 +34,8 @@ type Commands interface {
 	Run(ctx context.Context, req session.RunRequest) (*session.Execution, error)
 }
 
-// Executions knows the programs that run, and those that ran.
+// Executions knows the programs that run, and those that ran. The caller releases
+// an execution that it gets.
 type Executions interface {
 	Execution(ctx context.Context, id string) (*session.Execution, error)
 	// Attach is Execution for a client that wants to follow it.

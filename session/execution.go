@@ -78,7 +78,9 @@ type ExecutionInfo struct {
 // Execution is one program of a session, or the few that a command takes to do
 // its work, one after another: its record, which outlives it, its output as far
 // as it is kept, and what can be done to it while it runs. Executions belong to
-// the Manager; their methods are safe for concurrent use.
+// the Manager; their methods are safe for concurrent use. The Manager forgets
+// executions that have ended, but not the output of one that is held: whoever gets
+// one from the Manager holds it, and calls Release once.
 type Execution struct {
 	id, language, command string
 	tty, background       bool
@@ -107,7 +109,7 @@ type Execution struct {
 	// outcome is without what was printed, which is in logs.
 	outcome *Outcome
 	err     error
-	// holds counts those who still read the output of an execution that may be
+	// holds counts those who may still read the output, even if the execution is
 	// forgotten meanwhile.
 	holds     int
 	forgotten bool
@@ -121,6 +123,7 @@ func newExecution(opts *Options, spill *output.Spill, language, command string, 
 		started: make(chan struct{}), done: make(chan struct{}),
 		cancelled: make(chan struct{}), overflow: make(chan struct{}),
 		typing: make(chan struct{}, 1),
+		holds:  1, // of whoever asked for it
 	}
 }
 
@@ -168,21 +171,21 @@ func (e *Execution) Outcome() (*Outcome, error) {
 	return &whole, nil
 }
 
-// Hold keeps the output of an execution for as long as the caller reads it,
-// even where the execution is forgotten meanwhile. The caller calls release
-// once.
-func (e *Execution) Hold() (release func()) {
+// Hold holds the execution once more. The caller holds it already.
+func (e *Execution) Hold() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.holds++
-	return func() {
-		e.mu.Lock()
-		e.holds--
-		free := e.forgotten && e.holds == 0
-		e.mu.Unlock()
-		if free {
-			e.free()
-		}
+}
+
+// Release ends a hold. The output may be gone then.
+func (e *Execution) Release() {
+	e.mu.Lock()
+	e.holds--
+	free := e.forgotten && e.holds == 0
+	e.mu.Unlock()
+	if free {
+		e.free()
 	}
 }
 

@@ -326,6 +326,9 @@ func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			ended(t, e)
+			if len(all) < 4 {
+				e.Release()
+			}
 			pass(time.Second)
 			all = append(all, e)
 		}
@@ -335,7 +338,6 @@ func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 		if _, err := m.Execution(t.Context(), all[1].ID()); !errors.Is(err, session.ErrExecution) {
 			t.Errorf("one too many: %v", err)
 		}
-		held := all[4].Hold()
 		pass(10*time.Minute + time.Second)
 		if _, err := m.Execution(t.Context(), all[4].ID()); !errors.Is(err, session.ErrExecution) {
 			t.Errorf("after 10 minutes: %v", err)
@@ -343,7 +345,7 @@ func TestExecutionsAreKeptForAWhileAndBounded(t *testing.T) {
 		if r := ended(t, all[4]); string(r.Stdout) != "out" {
 			t.Errorf("who still reads it finds %q", r.Stdout)
 		}
-		held()
+		all[4].Release()
 		if r := ended(t, all[4]); len(r.Stdout) != 0 {
 			t.Errorf("it keeps %q for nobody", r.Stdout)
 		}

@@ -64,11 +64,16 @@ func (r *registry) prune(now time.Time) {
 	r.ended = slices.Delete(r.ended, 0, n)
 }
 
+// find returns an execution, which is held for the caller before it can be
+// forgotten.
 func (r *registry) find(id string) (*Execution, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.prune(time.Now())
 	e, ok := r.byID[id]
+	if ok {
+		e.Hold()
+	}
 	return e, ok
 }
 

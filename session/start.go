@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Start starts a program in a session and returns when it runs. Errors are
-// Execute's.
+// Start starts a program in a session and returns when it runs. The caller
+// releases the execution. Errors are Execute's.
 func (m *Manager) Start(ctx context.Context, id string, p Program, background bool) (*Execution, error) {
 	s, err := m.find(ctx, id)
 	if err != nil {
@@ -28,6 +28,7 @@ func (m *Manager) Start(ctx context.Context, id string, p Program, background bo
 	if err := m.launch(ctx, s, e, p, plan); err != nil {
 		e.finish(nil, err) // for who found it in a list
 		m.executions.remove(e)
+		e.Release()
 		return nil, err
 	}
 	return e, nil
@@ -138,7 +139,7 @@ func (m *Manager) runProgram(ctx context.Context, id string, p Program) (*Outcom
 	if err != nil {
 		return nil, err
 	}
-	defer e.Hold()()
+	defer e.Release()
 	select {
 	case <-e.Done():
 	case <-ctx.Done():
@@ -154,7 +155,7 @@ func (m *Manager) runProgram(ctx context.Context, id string, p Program) (*Outcom
 }
 
 // Execution returns an execution that runs, or ran not too long ago, or
-// ErrExecution.
+// ErrExecution. The caller releases it.
 func (m *Manager) Execution(_ context.Context, id string) (*Execution, error) {
 	e, ok := m.executions.find(id)
 	if !ok {
@@ -198,8 +199,8 @@ type RunRequest struct {
 }
 
 // Run makes a session, runs code in it and closes it. It returns at once, with
-// an execution that is queued until there is a session for it. Errors are
-// Create's.
+// an execution that is queued until there is a session for it. The caller releases
+// it. Errors are Create's.
 func (m *Manager) Run(ctx context.Context, req RunRequest) (*Execution, error) {
 	s, err := m.newSession(CreateRequest{Language: req.Language, Limits: req.Limits})
 	if err != nil {
