@@ -40,7 +40,7 @@ func deadline(asked time.Duration, background bool) time.Duration {
 }
 
 type shellParams struct {
-	Name string   `json:"commandName" takes:"required,nonempty,also=command" doc:"A program. Without args, also a line for /bin/sh."`
+	Name string   `json:"commandName" takes:"required,nonempty,also=command" doc:"A program. Without args, also a line of shell, for bash where the image has it, and else for /bin/sh."`
 	Args []string `json:"args" doc:"Its arguments, as they are; no shell reads them."`
 	Dir  string   `json:"workingDirectory" takes:"default=/workspace" doc:"Where it runs. A relative path starts at /workspace."`
 	programParams

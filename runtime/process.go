@@ -27,7 +27,7 @@ type ExecOptions struct {
 	// Args are the program, looked up in the PATH of Env, and its arguments.
 	Args []string
 	// Line says that a program that is not found and has no arguments may be a
-	// line of shell, which /bin/sh -c then runs.
+	// line of shell, which bash of the image then runs, or /bin/sh.
 	Line bool
 	// Fork has the container's zygote fork the program, where there is one and
 	// that comes to the same.

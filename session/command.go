@@ -192,7 +192,8 @@ type ProgramOptions struct {
 // Args is empty and Name is no program but a line of shell.
 type Shell struct {
 	// Name is a program, looked up in PATH. Where Args is empty and Name is no
-	// program but a line of shell, /bin/sh -c runs it.
+	// program but a line of shell, of any length, bash of the image runs it, or
+	// /bin/sh where there is no bash.
 	Name string
 	Args []string
 	// Dir is the working directory; /workspace where empty.

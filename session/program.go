@@ -58,12 +58,46 @@ func (s *session) planShell(c *Shell) (*plan, error) {
 	if err := validateEnv("command.env", c.Env); err != nil {
 		return nil, err
 	}
-	return &plan{language: s.language, command: c.Name, steps: []step{{exec: runtime.ExecOptions{
+	p := &plan{language: s.language, command: inShort(c.Name), steps: []step{{exec: runtime.ExecOptions{
 		Args: append([]string{c.Name}, c.Args...),
 		Line: len(c.Args) == 0,
 		Dir:  c.Dir,
 		Env:  environ(s.env, c.Env),
-	}}}}, nil
+	}}}}
+	if len(c.Args) == 0 && len(c.Name) > maxLine {
+		p.file, p.content = s.ownFile(lineFile), []byte(c.Name)
+		p.steps[0].exec.Args = []string{". " + p.file}
+	}
+	return p, nil
+}
+
+const (
+	// maxLine is the longest line that a shell gets as an argument, in bytes. A
+	// longer one, which is no name of a program, it reads from a file: an argument
+	// has at most 128 KiB (MAX_ARG_STRLEN of linux/binfmts.h).
+	maxLine = 32 << 10
+	// lineFile is the name of that file.
+	lineFile = "/tmp/.codebeaker-line-*"
+)
+
+// inShort returns what an execution is called, for people, who know the rest of
+// a long line.
+func inShort(command string) string {
+	const most = 1 << 10 // bytes
+	if len(command) <= most {
+		return command
+	}
+	return strings.ToValidUTF8(command[:most], "") + "…"
+}
+
+// ownFile returns the name of a file of one plan, in the workspace unless it
+// says where. A "*" in it stands for a text that makes it one of its own.
+func (s *session) ownFile(name string) string {
+	name = strings.ReplaceAll(name, "*", strconv.FormatInt(s.files.nextFile.Add(1), 10))
+	if path.IsAbs(name) {
+		return name
+	}
+	return path.Join(runtime.Workspace, name)
 }
 
 func (s *session) planCode(c *Code) (*plan, error) {
@@ -78,7 +112,7 @@ func (s *session) planCode(c *Code) (*plan, error) {
 		return nil, err
 	}
 	program := lang.Program
-	file := path.Join(runtime.Workspace, strings.ReplaceAll(program.File, "*", strconv.FormatInt(s.files.nextFile.Add(1), 10)))
+	file := s.ownFile(program.File)
 	p := &plan{language: lang.Name, command: lang.Name, file: file, content: c.Code}
 	for _, made := range program.Made {
 		p.made = append(p.made, fill(file, made))

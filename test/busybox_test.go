@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -24,7 +25,29 @@ func busyboxArchive(tb testing.TB) string {
 	return writeArchive(tb, busyboxLayer(tb, nil))
 }
 
-// busyboxLayer is the layer of that image, with more programs beside it in /bin.
+// hostsBash returns the host's bash and the libraries that it needs, by their
+// paths in an image.
+func hostsBash(tb testing.TB) map[string]string {
+	tb.Helper()
+	libraries, err := exec.Command("ldd", "/bin/bash").Output()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, path := range append(strings.Fields(string(libraries)), "/bin/bash") {
+		if !strings.HasPrefix(path, "/") {
+			continue
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		files[path[1:]] = string(content)
+	}
+	return files
+}
+
+// busyboxLayer is the layer of that image, with more programs beside it.
 func busyboxLayer(tb testing.TB, more map[string]string) []byte {
 	tb.Helper()
 	path, err := exec.LookPath("busybox")
@@ -56,8 +79,8 @@ func busyboxLayer(tb testing.TB, more map[string]string) []byte {
 	for _, a := range busyboxApplets {
 		add(tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}, nil)
 	}
-	for name, script := range more {
-		add(tar.Header{Name: "bin/" + name, Typeflag: tar.TypeReg, Mode: 0o755}, []byte(script))
+	for name, program := range more {
+		add(tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755}, []byte(program))
 	}
 	if err := w.Close(); err != nil {
 		tb.Fatal(err)

@@ -395,7 +395,7 @@ func (m *member) told(executionID, text string) error {
 func newShellStack(t *testing.T) *stack {
 	t.Helper()
 	s := unstarted(t)
-	archive := writeArchive(t, busyboxLayer(t, map[string]string{"node": "#!/bin/sh\nexec sh \"$@\"\n"}))
+	archive := writeArchive(t, busyboxLayer(t, map[string]string{"bin/node": "#!/bin/sh\nexec sh \"$@\"\n"}))
 	if err := s.images(t.Context(), "import", "javascript", archive); err != nil {
 		t.Fatal(err)
 	}

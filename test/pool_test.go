@@ -195,7 +195,7 @@ func TestMembersOfAnImageThatWasReplacedAreNotClaimed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := writeArchive(t, busyboxLayer(t, map[string]string{"newer": "#!/bin/sh\necho newer\n"}))
+	archive := writeArchive(t, busyboxLayer(t, map[string]string{"bin/newer": "#!/bin/sh\necho newer\n"}))
 	if err := s.images(t.Context(), "import", "python", archive); err != nil {
 		t.Fatal(err)
 	}

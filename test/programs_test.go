@@ -172,6 +172,9 @@ func TestLanguages(t *testing.T) {
 				o.Result.Stdout = strings.ToLower(o.Result.Stdout)
 				b.prints(o, "true\n")
 			})
+			run("line of shell", func(b *sandbox) {
+				b.prints(b.do(object{"type": "execute_shell", "commandName": `[[ $BASH_VERSION ]] && cat <(echo {a,b}) <<< c`}), "a b\n")
+			})
 			run("exit code", func(b *sandbox) {
 				o := b.code(l.exit3, nil)
 				if r := o.Result; o.Success || o.Error == nil || r.ExitCode != 3 || r.EndReason != "exited" || r.Signal != nil || r.Stderr != "before\n" {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -82,7 +83,8 @@ func languages(tb testing.TB) *server {
 	return s
 }
 
-// busybox returns a server whose python is busybox.
+// busybox returns a server whose python is busybox, and whose javascript is that
+// with bash.
 func busybox(t *testing.T) *server {
 	t.Helper()
 	shared := &busyboxServer
@@ -90,7 +92,10 @@ func busybox(t *testing.T) *server {
 		shared = &stockServer
 	}
 	return shared.get(t, func(s *server) error {
-		return s.images(t.Context(), "import", "python", busyboxArchive(t))
+		return errors.Join(
+			s.images(t.Context(), "import", "python", busyboxArchive(t)),
+			s.images(t.Context(), "import", "javascript", writeArchive(t, busyboxLayer(t, hostsBash(t)))),
+		)
 	})
 }
 

@@ -21,6 +21,9 @@ func TestOnTheStockRuntime(t *testing.T) {
 		test func(*testing.T)
 	}{
 		{"ProgramsGetWhatTheyWereGiven", TestProgramsGetWhatTheyWereGiven},
+		{"LinesOfShellRunInBash", TestLinesOfShellRunInBash},
+		{"LinesOfShellRunInShWithoutBash", TestLinesOfShellRunInShWithoutBash},
+		{"LinesOfAnyLengthRun", TestLinesOfAnyLengthRun},
 		{"ProgramsHaveTheirStreamsAndNothingElse", TestProgramsHaveTheirStreamsAndNothingElse},
 		{"ProgramsStartInTheirCgroup", TestProgramsStartInTheirCgroup},
 		{"StandardInputIsWhatTheClientSaid", TestStandardInputIsWhatTheClientSaid},

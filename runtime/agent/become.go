@@ -151,8 +151,8 @@ func (c *child) become() {
 	if errno == unix.ENOTDIR && len(c.candidates) > 1 {
 		errno = unix.ENOENT
 	}
-	if c.shell != nil {
-		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.shell)), uintptr(unsafe.Pointer(c.shellArgv)), uintptr(unsafe.Pointer(c.env)))
+	for i = 0; i < uintptr(len(c.shells)); i++ {
+		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.shells[i].path)), uintptr(unsafe.Pointer(c.shells[i].argv)), uintptr(unsafe.Pointer(c.env)))
 	}
 failed:
 	code = ExitNotExecutable

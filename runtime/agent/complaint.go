@@ -34,7 +34,10 @@ func errorTexts() []string {
 
 func newComplaint(spec *wire.Program, errors []string) (*complaint, error) {
 	name := spec.Args[0]
-	q := &complaint{directory: "codebeaker: working directory " + spec.Dir + ": ", program: "codebeaker: " + name + ": ", errors: errors}
+	if spec.Line && isLine(spec.Args) {
+		name = lastShell // what failed last
+	}
+	q := &complaint{directory: "codebeaker: working directory " + shown(spec.Dir) + ": ", program: "codebeaker: " + shown(name) + ": ", errors: errors}
 	var err error
 	if strings.Contains(name, "/") {
 		q.path, err = unix.BytePtrFromString(name)

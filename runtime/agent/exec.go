@@ -34,8 +34,8 @@ const RoleZygote = "zygote"
 type ExecArgs struct {
 	// Dir is the working directory; empty for the one that it has.
 	Dir string
-	// Line says that a name that is no program but a line of shell is run by
-	// /bin/sh -c.
+	// Line says that a name that is no program but a line of shell is run by a
+	// shell (lineShells).
 	Line bool
 	// Terminal says that the standard streams are a terminal.
 	Terminal bool
@@ -95,20 +95,24 @@ func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 	}
 	if e.Dir != "" {
 		if err := os.Chdir(e.Dir); err != nil {
-			return fail(ExitNotExecutable, "working directory %s: %v", e.Dir, cause(err))
+			return fail(ExitNotExecutable, "working directory %s: %v", shown(e.Dir), cause(err))
 		}
 	}
 	path, err := lookPath(argv[0], os.Getenv("PATH"))
-	if err != nil && e.Line && len(argv) == 1 && isShellLine(argv[0]) {
-		path, argv, err = "/bin/sh", []string{"/bin/sh", "-c", argv[0]}, nil
-	}
+	name := argv[0]
 	if err == nil {
 		err = unix.Exec(path, argv, os.Environ())
 	}
-	if errors.Is(err, unix.ENOENT) {
-		return fail(ExitNotFound, "%s: not found", argv[0])
+	if e.Line && isLine(argv) {
+		name = lastShell
+		for _, sh := range lineShells(argv[0]) {
+			err = unix.Exec(sh.path, sh.argv, os.Environ())
+		}
 	}
-	return fail(ExitNotExecutable, "%s: %v", argv[0], cause(err))
+	if errors.Is(err, unix.ENOENT) {
+		return fail(ExitNotFound, "%s: not found", shown(name))
+	}
+	return fail(ExitNotExecutable, "%s: %v", shown(name), cause(err))
 }
 
 func awaitByte(stdin io.Reader) error {
@@ -182,10 +186,13 @@ func executable(file string) error {
 	return unix.Access(file, unix.X_OK)
 }
 
-// isShellLine says whether a text can be a line of shell rather than the name
-// of a program that is missing.
-func isShellLine(s string) bool {
-	return strings.ContainsAny(s, " \t\n|&;<>()$`\\\"'*?[]#~=%{}!")
+// shown is a name as it is shown to people, who have it in full.
+func shown(name string) string {
+	const most = 256 // bytes
+	if len(name) <= most {
+		return name
+	}
+	return strings.ToValidUTF8(name[:most], "") + "…"
 }
 
 // cause strips what was being done from an error of package os.

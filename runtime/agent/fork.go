@@ -38,8 +38,7 @@ type child struct {
 	soft       *complaint
 	candidates []*byte // files that the name may stand for, in their order
 	argv       **byte
-	shell      *byte // with shellArgv where the name may be a line of shell
-	shellArgv  **byte
+	shells     []shell // where the name may be a line of shell
 	env        **byte
 
 	zero   [1]byte // "0", what a thread writes to tasks to move itself
@@ -53,6 +52,12 @@ type child struct {
 // cloneArgs is struct clone_args of linux/sched.h.
 type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// shell is a lineShell as execve(2) takes it.
+type shell struct {
+	path *byte
+	argv **byte
 }
 
 type rlimit struct {
@@ -104,13 +109,16 @@ func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, 
 	if c.env, err = pointers(env); err != nil {
 		return nil, err
 	}
-	if spec.Line && len(spec.Args) == 1 && isShellLine(spec.Args[0]) {
-		line := []string{"/bin/sh", "-c", spec.Args[0]}
-		if c.shell, err = unix.BytePtrFromString(line[0]); err != nil {
-			return nil, err
-		}
-		if c.shellArgv, err = pointers(line); err != nil {
-			return nil, err
+	if spec.Line && isLine(spec.Args) {
+		for _, sh := range lineShells(spec.Args[0]) {
+			var s shell
+			if s.path, err = unix.BytePtrFromString(sh.path); err != nil {
+				return nil, err
+			}
+			if s.argv, err = pointers(sh.argv); err != nil {
+				return nil, err
+			}
+			c.shells = append(c.shells, s)
 		}
 	}
 	return c, nil

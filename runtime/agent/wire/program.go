@@ -22,7 +22,7 @@ type Program struct {
 	// Rows and Columns are the terminal's size, in characters.
 	Rows, Columns uint16
 	// Line says that a program that is not found and has no arguments may be a
-	// line of shell, which /bin/sh -c then runs.
+	// line of shell, which a shell of the image then runs.
 	Line bool
 	// Soft says that a program that cannot be started is one that exits.
 	Soft bool
