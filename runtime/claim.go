@@ -91,6 +91,11 @@ func (c *Container) limit(limits Limits, step *laps) error {
 	if err := c.group.SetLimits(cgroupLimits(c.limits), cgroupLimits(limits)); err != nil {
 		return err
 	}
+	if limits.MemoryBytes != c.limits.MemoryBytes {
+		if err := c.resizeTmpfs(limits.MemoryBytes); err != nil {
+			return err
+		}
+	}
 	step.done("limits")
 	got, err := verifyLimits(c.group, limits, c.runtime.host.SwapLimit())
 	if err != nil {

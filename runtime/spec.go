@@ -21,8 +21,6 @@ const (
 	agentPath = "/.codebeaker/agent"
 
 	cpuPeriod = 100_000 // microseconds
-	tmpBytes  = "268435456"
-	shmBytes  = "67108864"
 )
 
 // Limits are what a container may use. Each has to be given.
@@ -68,7 +66,7 @@ func newSpec(o specOptions) *specs.Spec {
 		Hostname: "sandbox",
 		Root:     &specs.Root{Path: "rootfs"},
 		Process:  newProcess(o),
-		Mounts:   newMounts(o.agent),
+		Mounts:   newMounts(o.agent, o.limits.MemoryBytes),
 		Linux: &specs.Linux{
 			CgroupsPath: o.cgroup,
 			UIDMappings: ids,
@@ -164,16 +162,17 @@ func execProcess(pid1 *specs.Process, args, env []string, terminal *Size) *specs
 	return &p
 }
 
-func newMounts(agent string) []specs.Mount {
+func newMounts(agent string, memoryBytes int64) []specs.Mount {
+	tmp, shm := tmpfsOf(memoryBytes)
 	return []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + shmBytes}},
+		{Destination: shm.path, Type: "tmpfs", Source: "shm", Options: append([]string{"nosuid", "noexec", "nodev", "mode=1777"}, shm.options()...)},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
-		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + tmpBytes}},
+		{Destination: tmp.path, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid", "nodev", "mode=1777"}, tmp.options()...)},
 		{Destination: agentPath, Type: "bind", Source: agent, Options: []string{"bind", "ro", "nosuid", "nodev"}},
 	}
 }

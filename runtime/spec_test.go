@@ -84,6 +84,18 @@ func TestSpecLimits(t *testing.T) {
 	}
 }
 
+func TestFilesystemsInMemoryLeaveRoomForPrograms(t *testing.T) {
+	for _, memory := range []int64{16 << 20, 64 << 20, 512 << 20, 64 << 30} {
+		tmp, shm := tmpfsOf(memory)
+		if used := tmp.bytes + shm.bytes + (tmp.inodes+shm.inodes)*inodeBytes; used > memory*6/10 {
+			t.Errorf("of %d MiB of memory, %d MiB can be taken for good", memory>>20, used>>20)
+		}
+		if tmp.bytes < memory/3 || shm.bytes < memory/10 || tmp.inodes < 1000 || shm.inodes < 300 {
+			t.Errorf("with %d MiB of memory there are %+v and %+v", memory>>20, tmp, shm)
+		}
+	}
+}
+
 func TestSpecMapsIDs(t *testing.T) {
 	want := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1 << 30, Size: IDRangeSize}}
 	l := testSpec().Linux

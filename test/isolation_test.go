@@ -162,8 +162,12 @@ func TestMemoryLimitKillsAndSaysSo(t *testing.T) {
 		t.Errorf("after it, echo printed %q", r.Stdout)
 	}
 	// What /tmp and /dev/shm hold counts too.
-	if r := b.sh("head -c 200000000 /dev/zero > /tmp/x; head -c 200000000 /dev/zero > /dev/shm/x"); r.ExitCode == 0 {
-		t.Errorf("400 MB in memory were allowed: %+v", r)
+	const most = "python3 -c 'x = bytearray(40 << 20)'"
+	if r := b.sh(most); r.ExitCode != 0 {
+		t.Fatalf("40 MiB: %+v", r)
+	}
+	if r := b.sh("head -c 24000000 /dev/zero > /tmp/x; head -c 8000000 /dev/zero > /dev/shm/x; " + most); r.ExitCode != 137 {
+		t.Errorf("72 MB in memory were allowed: %+v", r)
 	}
 }
 

@@ -131,6 +131,9 @@ func TestClaimedMemberHasTheLimitsThatWereAskedFor(t *testing.T) {
 			t.Errorf("%v: the kernel has %+v", limits, got)
 		}
 		b := &sandbox{t: t, c: c, id: info.SessionID}
+		if want, got := b.filesystems(want["memoryLimitMB"].(int)); got != want {
+			t.Errorf("%v: /tmp and /dev/shm have %q KiB; want %q", limits, got, want)
+		}
 		if got := b.sh("echo $((6*7))").Stdout; got != "42\n" {
 			t.Errorf("it printed %q", got)
 		}

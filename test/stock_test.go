@@ -35,6 +35,7 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"SignalReachesTheProgramAlone", TestSignalReachesTheProgramAlone},
 		{"ExitCodeThatLooksLikeASignalIsNone", TestExitCodeThatLooksLikeASignalIsNone},
 		{"UsageIsTheExecutionsOwn", TestUsageIsTheExecutionsOwn},
+		{"FullFilesystemsInMemoryLeaveTheSessionAlive", TestFullFilesystemsInMemoryLeaveTheSessionAlive},
 		{"DeadlineKillsEverythingTheProgramStarted", TestDeadlineKillsEverythingTheProgramStarted},
 		{"CancelEndsAllThatTheProgramStarted", TestCancelEndsAllThatTheProgramStarted},
 		{"BackgroundProgramDoesNotHoldTheReply", TestBackgroundProgramDoesNotHoldTheReply},
