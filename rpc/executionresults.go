@@ -40,6 +40,7 @@ type truncatedStreams struct {
 type usageResult struct {
 	CPUMs           int64  `json:"cpuMs" doc:"Processor time, in milliseconds."`
 	PeakMemoryBytes uint64 `json:"peakMemoryBytes" doc:"The most memory that it had at one time."`
+	OOMKills        uint64 `json:"oomKills" doc:"How many of its processes the kernel killed for want of memory."`
 }
 
 func newExecutionResult(r *session.ExecutionResult) executionResult {
@@ -51,7 +52,7 @@ func newExecutionResult(r *session.ExecutionResult) executionResult {
 		EndReason:   r.EndReason,
 		Signal:      textOrNull(r.Signal),
 		Truncated:   truncatedStreams{r.StdoutTruncated, r.StderrTruncated},
-		Usage:       usageResult{r.Usage.CPU.Milliseconds(), r.Usage.PeakMemoryBytes},
+		Usage:       usageResult{r.Usage.CPU.Milliseconds(), r.Usage.PeakMemoryBytes, r.Usage.OOMKills},
 	}
 }
 

@@ -148,6 +148,7 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	}
 	result.Usage.CPU += usage.CPU
 	result.Usage.PeakMemoryBytes = max(result.Usage.PeakMemoryBytes, usage.PeakMemoryBytes)
+	result.Usage.OOMKills += usage.OOMKills
 	populated := func() bool {
 		left, err := r.process.Populated()
 		return err == nil && left
@@ -226,9 +227,18 @@ func ending(cause EndReason, status runtime.ExitStatus, oom bool) (reason EndRea
 	}
 }
 
-// failure says in a sentence why an execution did not succeed. meaning is that
-// of an exit code above 0, where it has one.
+// failure says why an execution did not succeed, and what may be behind that.
+// meaning is that of an exit code above 0, where it has one.
 func failure(r *ExecutionResult, timeout time.Duration, meaning string) string {
+	seen := endText(r, timeout, meaning)
+	if r.Usage.OOMKills == 0 || r.EndReason == EndOOM {
+		return seen
+	}
+	return fmt.Sprintf("%s Of its processes, the kernel killed %d because the session's memory limit was reached.", seen, r.Usage.OOMKills)
+}
+
+// endText says in a sentence how an execution ended that did not succeed.
+func endText(r *ExecutionResult, timeout time.Duration, meaning string) string {
 	switch r.EndReason {
 	case EndTimeout:
 		return fmt.Sprintf("The program was killed after its time limit of %s.", timeout)

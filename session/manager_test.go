@@ -231,7 +231,11 @@ func TestEndsAreTrue(t *testing.T) {
 		{program: "term", reason: session.EndSignaled, signal: "SIGTERM", code: 143},
 		{program: "kill", reason: session.EndSignaled, signal: "SIGKILL", code: 137},
 		{program: "kill", oom: true, reason: session.EndOOM, signal: "SIGKILL", code: 137},
-		{program: "exit", oom: true, reason: session.EndExited, success: true}, // a child of it was killed
+		// Children of these were killed.
+		{program: "exit", oom: true, reason: session.EndExited, success: true},
+		{program: "fail", oom: true, reason: session.EndExited, code: 3},
+		{program: "exit137", oom: true, reason: session.EndExited, code: 137},
+		{program: "term", oom: true, reason: session.EndSignaled, signal: "SIGTERM", code: 143},
 		{program: "block", timeout: time.Second, reason: session.EndTimeout, signal: "SIGKILL", code: 137},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -253,6 +257,9 @@ func TestEndsAreTrue(t *testing.T) {
 			}
 			if (o.Error == "") != tc.success || string(r.Stdout) != "out" || string(r.Stderr) != "err" {
 				t.Errorf("%+v: error %q, stdout %q, stderr %q", tc, o.Error, r.Stdout, r.Stderr)
+			}
+			if told := strings.Contains(o.Error, "memory limit"); told != (tc.oom && !tc.success) || (r.Usage.OOMKills == 1) != tc.oom {
+				t.Errorf("%+v: error %q, usage %+v", tc, o.Error, r.Usage)
 			}
 			if err := m.Close(t.Context(), info.ID); err != nil {
 				t.Error(err)

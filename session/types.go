@@ -111,6 +111,9 @@ type Usage struct {
 	CPU time.Duration
 	// PeakMemoryBytes is the most memory it had at one time.
 	PeakMemoryBytes uint64
+	// OOMKills is how many of its processes the kernel killed for want of memory,
+	// whatever the program made of that.
+	OOMKills uint64
 }
 
 // Language is a language of the catalogue, as a client sees it.

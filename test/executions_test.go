@@ -25,7 +25,7 @@ type executionState struct {
 	DurationMs                     int64
 	Timeout                        bool
 	EndReason, Signal, Error       *string
-	Usage                          *struct{ CPUMs, PeakMemoryBytes int64 }
+	Usage                          *struct{ CPUMs, PeakMemoryBytes, OOMKills int64 }
 }
 
 // shell is the command that runs a script, with more fields.

@@ -56,7 +56,7 @@ type shellResult struct {
 	EndReason      string
 	Signal         *string
 	Truncated      struct{ Stdout, Stderr bool }
-	Usage          struct{ CPUMs, PeakMemoryBytes int64 }
+	Usage          struct{ CPUMs, PeakMemoryBytes, OOMKills int64 }
 }
 
 // wantNoSessions waits until the server has no session.

@@ -34,6 +34,7 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"SignaledProgramNamesItsSignal", TestSignaledProgramNamesItsSignal},
 		{"SignalReachesTheProgramAlone", TestSignalReachesTheProgramAlone},
 		{"ExitCodeThatLooksLikeASignalIsNone", TestExitCodeThatLooksLikeASignalIsNone},
+		{"KillsForWantOfMemoryBelowAShellAreTold", TestKillsForWantOfMemoryBelowAShellAreTold},
 		{"UsageIsTheExecutionsOwn", TestUsageIsTheExecutionsOwn},
 		{"FullFilesystemsInMemoryLeaveTheSessionAlive", TestFullFilesystemsInMemoryLeaveTheSessionAlive},
 		{"DeadlineKillsEverythingTheProgramStarted", TestDeadlineKillsEverythingTheProgramStarted},

@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,21 @@ i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done`, nil)
 	}
 	if little.CPUMs > much.CPUMs/4 || little.PeakMemoryBytes > 16<<20 || little.PeakMemoryBytes == 0 {
 		t.Errorf("a program that waited used %+v", *little)
+	}
+}
+
+func TestKillsForWantOfMemoryBelowAShellAreTold(t *testing.T) {
+	b := busybox(t).session(t, object{"memoryLimitMB": 64})
+	const eat = "dd if=/dev/zero of=/dev/null bs=200M count=1"
+	o := b.do(shell(eat+" || exit 3", nil))
+	if r := o.Result; o.Success || r.ExitCode != 3 || r.EndReason != "exited" || r.Usage.OOMKills != 1 || o.Error == nil || !strings.Contains(*o.Error, "code 3") || !strings.Contains(*o.Error, "memory limit") {
+		t.Errorf("a shell whose command was killed: %+v", o)
+	}
+	if o := b.do(shell(eat+"; "+eat+"; true", nil)); !o.Success || o.Result.Usage.OOMKills != 2 || o.Error != nil {
+		t.Errorf("a shell that did not mind: %+v", o)
+	}
+	if o := b.do(shell("exit 3", nil)); o.Result.Usage.OOMKills != 0 || o.Error == nil || strings.Contains(*o.Error, "memory") {
+		t.Errorf("the next program: %+v", o)
 	}
 }
 
