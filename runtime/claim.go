@@ -92,7 +92,7 @@ func (c *Container) limit(limits Limits, step *laps) error {
 		return err
 	}
 	if limits.MemoryBytes != c.limits.MemoryBytes {
-		if err := c.resizeTmpfs(limits.MemoryBytes); err != nil {
+		if err := errors.Join(c.resizeTmpfs(limits.MemoryBytes), c.slots.bound(limits.MemoryBytes)); err != nil {
 			return err
 		}
 	}

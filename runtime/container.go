@@ -150,7 +150,14 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		return nil, fmt.Errorf("start task: %w", err)
 	}
 	step.done("start")
-	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, slots: slots{child: group.Child}, direct: calls}, nil
+	child := func(name string, memory int64) (cgroup.Group, error) {
+		made, err := group.Child(name)
+		if err != nil {
+			return made, err
+		}
+		return made, made.ShowMemory(memory)
+	}
+	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, slots: slots{child: child, memory: limits.MemoryBytes}, direct: calls}, nil
 }
 
 // stagesFile is where a shim of our own says what making a container took.

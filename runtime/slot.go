@@ -26,11 +26,14 @@ const (
 // slots are those of a container. One is kept ready, as to make a cgroup is a
 // part of what a short program takes.
 type slots struct {
-	child func(name string) (cgroup.Group, error) // makes one of the container's
+	// child makes a cgroup of the container's, in which programs see the limit.
+	child func(name string, memory int64) (cgroup.Group, error)
 
-	mu    sync.Mutex
-	made  map[slotKind]int
-	ready *slot
+	mu sync.Mutex
+	// memory is the limit that programs see in their cgroup, in bytes.
+	memory int64
+	made   map[slotKind]int
+	ready  *slot
 }
 
 // take returns a slot that nobody else has.
@@ -41,10 +44,21 @@ func (s *slots) take(kind slotKind) (slot, error) {
 		s.mu.Unlock()
 		return *ready, nil
 	}
-	id := s.next(kind)
+	id, memory := s.next(kind), s.memory
 	s.mu.Unlock()
-	group, err := s.child(id)
+	group, err := s.child(id, memory)
 	return slot{id, group}, err
+}
+
+// bound changes the memory limit that programs see, also in the slot that is ready.
+func (s *slots) bound(memory int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory = memory
+	if s.ready == nil {
+		return nil
+	}
+	return s.ready.group.ShowMemory(memory)
 }
 
 // prepare makes one ready where there is none. It is for when nobody waits.
@@ -56,7 +70,7 @@ func (s *slots) prepare() {
 	}
 	id := s.next(execSlot)
 	// Where it fails, whoever needs one is told why.
-	if group, err := s.child(id); err == nil {
+	if group, err := s.child(id, s.memory); err == nil {
 		s.ready = &slot{id, group}
 	}
 }

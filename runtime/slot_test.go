@@ -11,7 +11,7 @@ import (
 func TestSlotIsReadyForAProgramOnly(t *testing.T) {
 	var made []string
 	var fail error
-	s := slots{child: func(name string) (cgroup.Group, error) {
+	s := slots{child: func(name string, _ int64) (cgroup.Group, error) {
 		made = append(made, name)
 		return cgroup.Group{}, fail
 	}}

@@ -277,7 +277,7 @@ func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range host.Containers() {
-			want := []string{"A=session", "B=command", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox"}
+			want := []string{"A=session", "B=command", "DOTNET_PROCESSOR_COUNT=1", "GOMAXPROCS=1", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox"}
 			if got := c.Started()[0].Env; !slices.Equal(got, want) {
 				t.Errorf("environment %q; want %q", got, want)
 			}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	goruntime "runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -75,7 +77,7 @@ type session struct {
 
 // open gives a session its body and lets it take commands.
 func (s *session) open(b body, t Timings) {
-	env := environment(b.image.Env, s.env)
+	env := environment(b.image.Env, s.env, b.container.Limits().CPUs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.body, s.env, s.timings = b, env, t
@@ -264,12 +266,20 @@ func validateEnv(field string, env map[string]string) error {
 
 // environment merges what every session has, the image's environment and the
 // session's own; later ones win.
-func environment(image []string, own map[string]string) map[string]string {
+//
+// To bound processor time changes the number of processors that programs see by
+// nothing, so that variables tell those runtimes that have one for it. Not those
+// that a zygote would have had to start with (zygote.py).
+func environment(image []string, own map[string]string, cpus float64) map[string]string {
+	processors := strconv.Itoa(min(int(math.Ceil(cpus)), goruntime.NumCPU()))
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG": "C.UTF-8",
 		"HOME": runtime.Workspace,
 		"USER": "sandbox",
+
+		"GOMAXPROCS":             processors,
+		"DOTNET_PROCESSOR_COUNT": processors,
 	}
 	for _, kv := range image {
 		if k, v, ok := strings.Cut(kv, "="); ok {

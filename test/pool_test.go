@@ -131,6 +131,8 @@ func TestClaimedMemberHasTheLimitsThatWereAskedFor(t *testing.T) {
 			t.Errorf("%v: the kernel has %+v", limits, got)
 		}
 		b := &sandbox{t: t, c: c, id: info.SessionID}
+		b.wantMemorySeen(fmt.Sprintf("%d\n", want["memoryLimitMB"].(int)<<20))
+		b.wantMemorySeen(fmt.Sprintf("%d\n", want["memoryLimitMB"].(int)<<20))
 		if want, got := b.filesystems(want["memoryLimitMB"].(int)); got != want {
 			t.Errorf("%v: /tmp and /dev/shm have %q KiB; want %q", limits, got, want)
 		}

@@ -35,6 +35,7 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"SignalReachesTheProgramAlone", TestSignalReachesTheProgramAlone},
 		{"ExitCodeThatLooksLikeASignalIsNone", TestExitCodeThatLooksLikeASignalIsNone},
 		{"KillsForWantOfMemoryBelowAShellAreTold", TestKillsForWantOfMemoryBelowAShellAreTold},
+		{"ProgramsSeeTheirMemoryLimit", TestProgramsSeeTheirMemoryLimit},
 		{"UsageIsTheExecutionsOwn", TestUsageIsTheExecutionsOwn},
 		{"FullFilesystemsInMemoryLeaveTheSessionAlive", TestFullFilesystemsInMemoryLeaveTheSessionAlive},
 		{"DeadlineKillsEverythingTheProgramStarted", TestDeadlineKillsEverythingTheProgramStarted},

@@ -12,6 +12,20 @@ import (
 // cpuPeriod is over how many microseconds a quota is counted, as runc has it.
 const cpuPeriod = 100_000
 
+// ShowMemory gives a child of a session's group the memory limit of the session,
+// which holds without: it is for programs that look at the limit of the group that
+// they are in, such as Node.js and .NET, and at no other.
+func (g Group) ShowMemory(bytes int64) error {
+	file := "memory.max"
+	if g.host.mode != cgroups.Unified {
+		file = "memory.limit_in_bytes"
+	}
+	if err := write(g.memory(), file, strconv.FormatInt(bytes, 10)); err != nil {
+		return fmt.Errorf("show the memory limit in cgroup %s: %w", g.path, err)
+	}
+	return nil
+}
+
 // SetLimits changes the limits of a group from those in force to others, with
 // no swap beside the memory. Where it fails some may have changed. Memory that
 // is in use cannot be taken away.
