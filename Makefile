@@ -3,6 +3,7 @@
 
 GO        ?= go
 FUZZTIME  ?= 30s
+SOAK_TIME ?= 20m
 RUN_FLAGS ?=
 BENCH_FLAGS ?=
 DEBIAN    ?= 12
@@ -37,7 +38,7 @@ UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build test-binary deps deps-test deps-vm deps-bench run bench docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
+.PHONY: build soak test-binary deps deps-test deps-vm deps-bench run bench docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -80,6 +81,11 @@ test: deps-test build vet
 	else \
 		echo 'make test: only the unit tests were run; the integration tests in ./test need root'; \
 	fi
+
+# Programs, file commands, creates and connections for a time; what grows with
+# their number fails it.
+soak: need-root deps-test build
+	@SOAK_TIME='$(SOAK_TIME)' CODEBEAKER_TEST_BIN='$(CURDIR)/bin' $(GO) test -count=1 -timeout 4h -v -run '^TestSoak$$' ./test
 
 # The integration tests against the installed service, in a virtual machine:
 # make test-vm DEBIAN=13 VM_ARGS="-test.run 'TestExec|TestFile'". VM_ACCEL=tcg or kvm says
