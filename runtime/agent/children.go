@@ -75,11 +75,15 @@ func (c *children) add(pid int, p *program) {
 	}
 }
 
-// kill ends a program that runs. The caller holds mu.
-func (c *children) kill(p *program) {
+// stop kills a program that runs and waits until it has ended. It is reaped later.
+// The caller holds mu.
+func (c *children) stop(p *program) {
 	for pid, running := range c.programs {
-		if running == p {
-			_ = unix.Kill(pid, unix.SIGKILL) // it is there until it is reaped
+		if running != p {
+			continue
+		}
+		_ = unix.Kill(pid, unix.SIGKILL) // it is there until it is reaped
+		for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 		}
 	}
 }

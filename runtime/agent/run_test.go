@@ -58,6 +58,20 @@ func hear(t *testing.T, shim int) wire.Message {
 // the gate at which it waits.
 func run(t *testing.T, shim int, id uint32, p *wire.Program, stdin, stdout, stderr int) (gate int) {
 	t.Helper()
+	gate = ask(t, shim, id, p, stdin, stdout, stderr)
+	if m := hear(t, shim); m.Kind != wire.Ready || m.ID != id {
+		t.Fatalf("heard %+v", m)
+	}
+	if report := reported(t, gate); report == nil || *report != (wire.Report{}) {
+		t.Fatalf("it reports %+v", report)
+	}
+	return gate
+}
+
+// ask asks the agent for a program, and returns the gate at which its process
+// waits.
+func ask(t *testing.T, shim int, id uint32, p *wire.Program, stdin, stdout, stderr int) (gate int) {
+	t.Helper()
 	gates, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +82,6 @@ func run(t *testing.T, shim int, id uint32, p *wire.Program, stdin, stdout, stde
 	closeFD(gates[1])
 	if err != nil {
 		t.Fatal(err)
-	}
-	if m := hear(t, shim); m.Kind != wire.Ready || m.ID != id {
-		t.Fatalf("heard %+v", m)
-	}
-	if report := reported(t, gates[0]); report == nil || *report != (wire.Report{}) {
-		t.Fatalf("it reports %+v", report)
 	}
 	return gates[0]
 }

@@ -209,9 +209,12 @@ func (s *starter) fork(p *program, c *child, gate int, rest, terminal []int) err
 	if z != nil {
 		pid, pidfd, err = z.fork(p.spec, slices.Concat(p.streams[:], rest, []int{gate}))
 		p.forked = err == nil
-		if err != nil && !errors.Is(err, errDeclined) {
-			s.children.kill(z.program)
-		}
+	}
+	if err != nil && !errors.Is(err, errDeclined) {
+		// A process of its may wait at the gate. The shim knows how to end that, once
+		// there will be no other.
+		s.children.stop(z.program)
+		return &failure{wire.StageFork, wire.ErrnoZygote}
 	}
 	if err != nil {
 		pid, pidfd, err = c.fork()

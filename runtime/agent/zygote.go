@@ -25,9 +25,11 @@ import (
 // its cgroup from its first instruction (clone3 with CLONE_PARENT and
 // CLONE_INTO_CGROUP). It does what become does, in the same order, over the same
 // gate, and so all that the agent and the shim do with a program is the same.
-// Where the zygote is not there, does not answer or finds that an interpreter
+// Where the zygote is not there, cannot be asked or finds that an interpreter
 // that is started would be another one than itself, the agent starts the program
-// as if there were no zygote.
+// as if there were no zygote. One that was asked and does not answer may have made
+// the process: the agent ends the zygote and says that the start failed, and the
+// shim sees that process end before it asks for another, without the zygote.
 //
 // What a program that was forked can tell from one that was started: sys.modules
 // has more from the beginning; all programs of a container have the hash seed and
@@ -194,12 +196,13 @@ func (z *zygote) suits(spec *wire.Program) bool {
 	return false
 }
 
-// errDeclined is a zygote that is not for the program.
+// errDeclined is a zygote that is not for the program, or cannot be asked. It has
+// made no process.
 var errDeclined = errors.New("the zygote is not for this program")
 
 // fork has the zygote make the program's process. The descriptors stay the
-// caller's. An error other than errDeclined is one of a zygote that is of no use
-// any more.
+// caller's. After an error other than errDeclined nobody knows whether there is a
+// process.
 func (z *zygote) fork(spec *wire.Program, fds []int) (pid, pidfd int, err error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -212,10 +215,11 @@ func (z *zygote) fork(spec *wire.Program, fds []int) (pid, pidfd int, err error)
 	if err != nil || len(body) > wire.MaxMessage {
 		return 0, -1, errDeclined
 	}
-	if err = unix.Sendmsg(z.fd, body, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err == nil {
-		pid, pidfd, err = z.answer()
+	if err := unix.Sendmsg(z.fd, body, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT); err != nil {
+		z.ready = false // it has ended, or is about to
+		return 0, -1, fmt.Errorf("%w: %w", errDeclined, err)
 	}
-	if err != nil && !errors.Is(err, errDeclined) {
+	if pid, pidfd, err = z.answer(); err != nil && !errors.Is(err, errDeclined) {
 		z.ready = false
 	}
 	return pid, pidfd, err

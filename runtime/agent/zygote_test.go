@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -97,7 +98,7 @@ func TestZygoteThatDoesNotAnswerIsAskedNoMore(t *testing.T) {
 	if err := unix.Shutdown(theirs, unix.SHUT_RDWR); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := z.fork(forkable(), []int{0, 1, 2}); err == nil || errors.Is(err, errDeclined) || z.ready {
+	if _, _, err := z.fork(forkable(), []int{0, 1, 2}); !errors.Is(err, errDeclined) || z.ready {
 		t.Errorf("one that has ended: %v, ready %v", err, z.ready)
 	}
 }
@@ -212,4 +213,112 @@ func FuzzZygotesAnswers(f *testing.F) {
 		}
 		closeFD(pidfd)
 	})
+}
+
+// lateZygote gives an agent a zygote that answers as f does, which gets what it was
+// asked for. Its process is one that does nothing.
+func lateZygote(t *testing.T, s *starter, f func(theirs int, fds []int)) (pid int) {
+	t.Helper()
+	z, theirs := readyZygote(t)
+	pid, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "1000"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.program = &program{id: 2, spec: &wire.Program{}}
+	s.children.mu.Lock()
+	s.children.add(pid, z.program)
+	s.children.mu.Unlock()
+	s.mu.Lock()
+	s.zygote = z
+	s.mu.Unlock()
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		oob := make([]byte, unix.CmsgSpace(4*wire.MaxFDs))
+		_, oobn, _, _, err := unix.Recvmsg(theirs, make([]byte, wire.MaxMessage), oob, unix.MSG_CMSG_CLOEXEC)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fds, err := rights(oob[:oobn])
+		if err != nil {
+			t.Error(err)
+		}
+		f(theirs, fds)
+	}()
+	t.Cleanup(func() { <-asked })
+	return pid
+}
+
+// A zygote that was asked and says nothing may have made the process, or not. There
+// is no second one beside it.
+func TestProgramThatTheZygoteWasAskedForIsNotMadeTwice(t *testing.T) {
+	for name, then := range map[string]func(theirs int){
+		"it hangs":   func(int) {},
+		"it ends":    func(theirs int) { _ = unix.Shutdown(theirs, unix.SHUT_RDWR) },
+		"it mumbles": func(theirs int) { _ = unix.Sendmsg(theirs, []byte("what?"), nil, nil, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, shim := agentOf(t)
+			null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeFD(null)
+			// The process that it made before it fell silent.
+			made := make(chan int, 1)
+			pid := lateZygote(t, s, func(theirs int, fds []int) {
+				gate := fds[len(fds)-1]
+				closeAll(fds[:len(fds)-1])
+				var report [wire.ReportLen]byte
+				if _, err := unix.Write(gate, report[:]); err != nil {
+					t.Error(err)
+				}
+				made <- gate
+				then(theirs)
+			})
+			gate := ask(t, shim, 1, forkable(), null, null, null)
+			want := wire.Message{Kind: wire.Failed, ID: 1, Argument: uint32(wire.StageFork), Detail: uint32(wire.ErrnoZygote)}
+			if m := hear(t, shim); m != want {
+				t.Errorf("heard %+v", m)
+			}
+			closeFD(<-made)
+			if report := reported(t, gate); report == nil || *report != (wire.Report{}) {
+				t.Errorf("the process that it made reports %+v", report)
+			}
+			if report := reported(t, gate); report != nil {
+				t.Errorf("another process reports %+v", report)
+			}
+			// It makes nothing any more.
+			var status unix.Siginfo
+			if err := unix.Waitid(unix.P_PID, pid, &status, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil); err != nil || status.Signo != int32(unix.SIGCHLD) {
+				t.Errorf("the zygote is there: %v", err)
+			}
+			s.children.reap()
+			if m := hear(t, shim); m.Kind != wire.Exited {
+				t.Errorf("heard %+v", m)
+			}
+		})
+	}
+}
+
+// What it was never asked for it did not make.
+func TestProgramIsStartedWhereTheZygoteCannotBeAsked(t *testing.T) {
+	s, shim := agentOf(t)
+	z, theirs := readyZygote(t)
+	z.program = &program{spec: &wire.Program{}}
+	if err := unix.Shutdown(theirs, unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	s.zygote = z
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(null)
+	gate := run(t, shim, 1, forkable(), null, null, null)
+	if err := unix.Shutdown(gate, unix.SHUT_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, s)
 }

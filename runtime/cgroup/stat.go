@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -187,6 +188,24 @@ func (g Group) Populated() (bool, error) {
 	}
 	pids, err := g.pids()
 	return len(pids) > 0, err
+}
+
+// AwaitEmpty returns when no process is left in the group or below it, or with the
+// error of ctx.
+func (g Group) AwaitEmpty(ctx context.Context) error {
+	retry := time.NewTicker(2 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		left, err := g.Populated()
+		if err != nil || !left {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the processes of cgroup %s to end: %w", g.path, ctx.Err())
+		case <-retry.C:
+		}
+	}
 }
 
 // keyed reads a file of lines of a key and a number.

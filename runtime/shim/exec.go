@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -118,7 +119,9 @@ func (e *exec) begin(cancel context.CancelFunc) error {
 	return nil
 }
 
-// launch has the agent start the program, and looks where it is before it runs.
+// launch has the agent start the program, and looks where it is before it runs. Of
+// one that the zygote failed to make nothing is left before the agent is asked for
+// another.
 func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	streams, err := e.open()
 	if err != nil {
@@ -146,12 +149,29 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	}
 	spec.Tasks = uint8(len(entry.Tasks))
 	files = append(files, entry.Tasks...)
+	l, err := e.spawn(ctx, &spec, files, streams, group)
+	if spec.Fork && errors.Is(err, wire.ErrnoZygote) && group.Path() != e.container.group.Path() {
+		// The zygote is gone, and what it may have made ends with its gate. It is not
+		// killed through its cgroup: on Linux 6.18 all that is cloned into a
+		// cgroup which was killed once is killed, too.
+		if err := group.AwaitEmpty(ctx); err != nil {
+			return nil, fmt.Errorf("start what the zygote did not: %w", err)
+		}
+		spec.Fork = false
+		l, err = e.spawn(ctx, &spec, files, streams, group)
+	}
+	return l, err
+}
+
+// spawn asks the agent for the program's process and lets it go where it is what it
+// should be.
+func (e *exec) spawn(ctx context.Context, spec *wire.Program, files []*os.File, streams *streams, group cgroup.Group) (_ *launched, retErr error) {
 	gate, waits, err := newGate()
 	if err != nil {
 		return nil, err
 	}
 	defer gate.close()
-	p, err := e.container.link.start(&spec, append(files, waits))
+	p, err := e.container.link.start(spec, append(slices.Clip(files), waits))
 	waits.Close()
 	if err != nil {
 		return nil, err
@@ -185,7 +205,7 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, explain(failed, &spec)
+	return nil, explain(failed, spec)
 }
 
 // admit waits until the process waits, and takes it, once the kernel says that it

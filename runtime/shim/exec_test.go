@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	osexec "os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,4 +127,23 @@ func TestEndOfAProcessIsSeen(t *testing.T) {
 	go func() { over <- p.wait() }()
 	p.close()
 	<-over // closed is over, too
+}
+
+// A process that the zygote may have made is not asked for again where nothing shows
+// that it is gone.
+func TestProgramWithoutCgroupIsNotAskedForTwice(t *testing.T) {
+	a, _, path := newCalled(t)
+	client := dial(t, path)
+	s := called(t)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := client.Start(t.Context(), &direct.Request{Container: "c", ID: "e", Program: wire.Program{Args: []string{"x"}, Fork: true}}, s)
+		failed <- err
+	}()
+	m, _, files := a.hear()
+	reply{files: files}.close()
+	a.say(wire.Message{Kind: wire.Failed, ID: m.ID, Argument: uint32(wire.StageFork), Detail: uint32(wire.ErrnoZygote)}.Append(nil))
+	if err := <-failed; !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "zygote") {
+		t.Errorf("start: %v", err)
+	}
 }

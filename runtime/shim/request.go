@@ -102,8 +102,12 @@ func explain(r wire.Report, p *wire.Program) error {
 		doing = "open a terminal"
 	case wire.StageFork:
 		doing = "fork"
-		if errno == unix.ESRCH {
+		switch errno {
+		case unix.ESRCH:
 			class = errdefs.ErrUnavailable // killed before it ran
+		case wire.ErrnoZygote:
+			doing = "fork from the container's zygote, which did not answer"
+			class = errdefs.ErrUnavailable
 		}
 	case wire.StageCgroup:
 		doing = "enter the cgroup"

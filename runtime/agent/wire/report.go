@@ -7,6 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrnoZygote is the error of StageFork where the zygote was asked for the process
+// and did not answer. The zygote has ended. It may have made the process before,
+// which is in the program's cgroup and waits at the gate.
+const ErrnoZygote = unix.EOWNERDEAD
+
 // ReportLen is how many bytes a report has.
 const ReportLen = 8
 
