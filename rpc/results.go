@@ -121,7 +121,7 @@ type listedSession struct {
 	CreatedAt       wireTime      `json:"createdAt" doc:"When the session was made."`
 	LastActivity    wireTime      `json:"lastActivity" doc:"When it was last used."`
 	State           session.State `json:"state" doc:"Where the session is in its life."`
-	ExecutionCount  int           `json:"executionCount" doc:"How many programs were started in it."`
+	ExecutionCount  int           `json:"executionCount" doc:"How many commands it was given, those for files too."`
 	IdleMinutes     float64       `json:"idleMinutes" doc:"Minutes since lastActivity."`
 	LifetimeMinutes float64       `json:"lifetimeMinutes" doc:"Minutes since createdAt."`
 }

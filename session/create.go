@@ -103,48 +103,60 @@ func (m *Manager) newSession(req CreateRequest) (*session, error) {
 	return s, validate(s, m.opts.MaxLimits)
 }
 
-// reserve gives a session its place, and counts its creation as work.
-func (m *Manager) reserve(s *session) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.shutdown {
-		return ErrShutdown
-	}
-	if len(m.sessions) >= m.opts.MaxSessions {
-		return &LimitError{Limit: fmt.Sprintf("%d sessions at one time; close one first", m.opts.MaxSessions), RetryAfter: time.Second}
-	}
-	m.sessions[s.id] = s
-	m.work.Add(1)
-	return nil
-}
-
-// create makes what a session is that has a place.
+// create makes what a session is that has a place. One that whoever asked for it
+// is not told of, as the server shuts down or ctx has ended, closes.
 func (m *Manager) create(ctx context.Context, s *session) error {
 	defer m.work.Done()
-	defer close(s.ready)
-	timings, err := m.embody(ctx, s)
+	bounded, done := m.boundCreate(ctx)
+	defer done()
+	timings, err := m.embody(bounded, s)
 	if err != nil {
-		m.drop(s)
+		m.fail(s)
 		return err
 	}
 	m.mu.Lock()
 	down := m.shutdown
-	if !down {
-		m.watchers.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
-	}
+	m.watchers.Go(func() { m.watch(context.WithoutCancel(ctx), s) })
 	m.mu.Unlock()
-	if down {
-		m.removeBody(context.WithoutCancel(ctx), &s.body)
-		m.drop(s)
-		return ErrShutdown
-	}
+	close(s.ready)
 	m.opts.Log.InfoContext(ctx, "session created", "container", s.containerID, "language", s.language, "pooled", timings.Pooled, "ms", timings.Total.Milliseconds())
 	m.opts.Observer.SessionCreated(s.language, timings.Pooled, timings)
+	switch {
+	case down:
+		s.beginClose(ReasonShutdown)
+		return ErrShutdown
+	case ctx.Err() != nil:
+		s.beginClose(ReasonClosed)
+		return fmt.Errorf("create session: %w", ctx.Err())
+	}
 	return nil
 }
 
-// embody gives a session its body, from the pool or anew. An error leaves
-// nothing behind.
+// boundCreate returns a context for making a body, which ends after CreateTimeout
+// and when a shutdown begins. The caller calls done.
+func (m *Manager) boundCreate(ctx context.Context) (_ context.Context, done func()) {
+	late := fmt.Errorf("it was not made within %s, which --create-timeout allows: %w", m.opts.CreateTimeout, context.DeadlineExceeded)
+	ctx, stop := context.WithTimeoutCause(ctx, m.opts.CreateTimeout, late)
+	ctx, cancel := context.WithCancelCause(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.shutdown {
+		cancel(ErrShutdown)
+	}
+	m.creates++
+	n := m.creates
+	m.creating[n] = cancel
+	return ctx, func() {
+		m.mu.Lock()
+		delete(m.creating, n)
+		m.mu.Unlock()
+		cancel(nil)
+		stop()
+	}
+}
+
+// embody gives a session its body, from the pool or anew. What a failed one made
+// is removed behind.
 func (m *Manager) embody(ctx context.Context, s *session) (Timings, error) {
 	c := newClock()
 	image, err := m.resolve(ctx, s.language)
@@ -179,31 +191,62 @@ func (m *Manager) resolve(ctx context.Context, language string) (images.Image, e
 	return image, err
 }
 
-// build makes a body on its image and starts it. What a failed build made is
-// removed.
-func (m *Manager) build(ctx context.Context, b *body, limits Limits, labels map[string]string, c *clock) (retErr error) {
+// build makes a body on its image and starts it. It returns when ctx ends, even
+// where a step of it does not. What a failed build made is removed behind.
+func (m *Manager) build(ctx context.Context, b *body, limits Limits, labels map[string]string, c *clock) error {
 	var err error
 	if b.ids, err = m.ids.Take(); err != nil {
 		return &LimitError{Limit: err.Error()}
 	}
-	defer func() {
-		if retErr != nil {
-			m.removeBody(context.WithoutCancel(ctx), b)
+	type made struct {
+		container Container
+		err       error
+	}
+	result := make(chan made, 1)
+	over := make(chan struct{})
+	m.behind.Go(func() {
+		defer close(over)
+		container, err := m.makeContainer(ctx, b, limits, labels, c)
+		result <- made{container, err}
+	})
+	var ends []*part
+	select {
+	case r := <-result:
+		if r.err == nil {
+			b.container = r.container
+			if lang, ok := m.opts.Catalogue.Lookup(b.language); ok {
+				b.zygote = m.newZygote(b, lang, limits)
+			}
+			return nil
 		}
-	}()
+		err = r.err
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+		ends = append(ends, &part{name: "wait for the end of its creation", limit: stopTimeout, do: func(ctx context.Context) error {
+			select {
+			case <-over:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}})
+	}
+	m.behind.Go(func() { m.removeBody(context.WithoutCancel(ctx), b, ends...) })
+	return fmt.Errorf("make container %s: %w", b.containerID, err)
+}
+
+// makeContainer makes the snapshot and the container of a body. An error may
+// leave something of them.
+func (m *Manager) makeContainer(ctx context.Context, b *body, limits Limits, labels map[string]string, c *clock) (Container, error) {
 	if err := m.opts.Snapshots.Prepare(ctx, b.containerID, b.image.ChainID, b.ids.HostID, b.ids.Size); err != nil {
-		return err
+		return nil, err
 	}
 	c.done(StageSnapshot)
-	b.container, err = m.opts.Containers.Create(ctx, runtime.ContainerOptions{
+	return m.opts.Containers.Create(ctx, runtime.ContainerOptions{
 		ID: b.containerID, Labels: labels, Image: b.image.Name, Snapshot: b.containerID, IDs: b.ids,
 		Limits: runtime.Limits(limits), Laps: c.step,
 	})
-	if err != nil {
-		return err
-	}
-	if lang, ok := m.opts.Catalogue.Lookup(b.language); ok {
-		b.zygote = m.newZygote(b, lang, limits)
-	}
-	return nil
 }

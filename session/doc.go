@@ -24,8 +24,8 @@
 // program runs and to StateIdle after it. Close moves it to StateClosing at
 // once, refuses further commands and ends what still runs; when that has ended
 // the session is forgotten and Close answers. Task, container, snapshot, mounts,
-// cgroups and FIFOs are removed behind, a bounded number of them at one time. A
-// session whose task died by itself, whose time is over or that nobody used for
+// cgroups and FIFOs are removed behind, a bounded number of them at one time, and
+// what cannot be removed is tried again, slower, until it can. A session whose task died by itself, whose time is over or that nobody used for
 // too long closes in the same way.
 //
 // The Manager owns every session and every goroutine that works for one. Its

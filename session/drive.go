@@ -267,12 +267,16 @@ func endText(r *ExecutionResult, timeout time.Duration, meaning string) string {
 // are read, and what they bring is dropped, until those end or the session does;
 // closing the streams would kill the writer.
 func (s *session) release(ctx context.Context, r *running) {
-	ended := true
+	held := true
 	for _, p := range r.pumps {
-		ended = ended && p.ended()
+		held = held && p.ended()
 	}
-	if ended { // and so about to be released
-		s.releasing <- struct{}{}
+	if held { // and so about to be released
+		select {
+		case s.releasing <- struct{}{}:
+		case <-s.closing:
+			held = false
+		}
 	}
 	s.lingering.Go(func() {
 		for _, p := range r.pumps {
@@ -281,11 +285,13 @@ func (s *session) release(ctx context.Context, r *running) {
 			case <-s.closing:
 			}
 		}
+		ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+		defer cancel()
 		if err := r.process.Close(ctx); err != nil {
 			s.opts.Log.WarnContext(ctx, "clean up after an execution", "container", s.containerID, "error", err)
 		}
 		r.work.Wait()
-		if ended {
+		if held {
 			<-s.releasing
 		}
 	})

@@ -3,9 +3,7 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +47,8 @@ type Options struct {
 	// MaxSessions bounds the sessions at one time, without those that were
 	// closed and are being removed; 256.
 	MaxSessions int
-	// MaxRemoving bounds these; 64. A session that closes beyond waits.
+	// MaxRemoving bounds those whose removal was not tried yet; 64. A session that
+	// closes beyond waits.
 	MaxRemoving int
 	// IdleTimeout is a session's that asked for none; 30 minutes.
 	IdleTimeout time.Duration
@@ -60,6 +59,9 @@ type Options struct {
 	// MaxLimits are the most that a session may ask for; 64 GiB, 256 cores,
 	// 32768 pids.
 	MaxLimits Limits
+	// CreateTimeout is how long making a session or a member of the pool may take;
+	// 1 minute.
+	CreateTimeout time.Duration
 	// ExecTimeout is a program's deadline that asked for none; 5 minutes.
 	ExecTimeout time.Duration
 	// FileTimeout is the deadline of a file command; 1 minute.
@@ -96,6 +98,7 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.IdleTimeout, 30*time.Minute)
 	def(&o.MaxLifetime, 120*time.Minute)
+	def(&o.CreateTimeout, time.Minute)
 	def(&o.ExecTimeout, 5*time.Minute)
 	def(&o.FileTimeout, time.Minute)
 	o.Limits = o.Limits.or(Limits{MemoryBytes: 512 << 20, CPUs: 1, Pids: 256})
@@ -138,7 +141,7 @@ type Manager struct {
 	ids        runtime.IDPool
 	executions *registry
 	pool       *pool
-	removal    removal
+	removal    *removal
 
 	mu sync.Mutex
 	// sessions has those that are being created, too, and not those that ended
@@ -146,58 +149,38 @@ type Manager struct {
 	sessions map[string]*session
 	gone     gone
 	// queued counts executions that wait for a session of their own.
-	queued   int
+	queued int
+	// waiters are those of them whose turn has not come, the first first. There
+	// are none while there is a place.
+	waiters []*waiter
+	// creating ends the creates under way, by number, of which there were creates.
+	creating map[uint64]context.CancelCauseFunc
+	creates  uint64
 	shutdown bool
-	// changed is closed when a session is gone or shutdown set; nil where nobody
-	// waits for that.
-	changed chan struct{}
 
 	// work counts everything under way, so that Shutdown can wait for it.
 	work sync.WaitGroup
-	// watchers are the goroutines that remove sessions in the end.
-	watchers sync.WaitGroup
+	// watchers are the goroutines that remove sessions in the end, and behind
+	// those that make bodies and remove such as nobody got.
+	watchers, behind sync.WaitGroup
 }
 
 // New returns a Manager without sessions. Recover belongs before its use.
 func New(opts Options) *Manager {
-	m := &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}}
+	m := &Manager{opts: opts.withDefaults(), sessions: map[string]*session{}, creating: map[uint64]context.CancelCauseFunc{}}
 	m.executions = newRegistry(&m.opts)
 	m.removal = newRemoval(m.opts.MaxRemoving)
 	m.pool = newPool(m)
 	return m
 }
 
-// signal wakes those who wait for a session to go. The caller holds mu.
-func (m *Manager) signal() {
-	if m.changed != nil {
-		close(m.changed)
-		m.changed = nil
-	}
-}
-
-// Recover removes the containers and snapshots that an earlier Manager left,
-// sessions and members of its pool, and says how many those were.
-func (m *Manager) Recover(ctx context.Context) (int, error) {
-	ids, err := m.opts.Containers.Leftovers(ctx, labelLanguage)
-	if err != nil {
-		return 0, err
-	}
-	var errs []error
-	for _, id := range ids {
-		errs = append(errs, m.opts.Containers.Delete(ctx, id))
-	}
-	keys, err := m.opts.Snapshots.Leftovers(ctx)
-	errs = append(errs, err)
-	for _, key := range keys {
-		errs = append(errs, m.opts.Snapshots.Remove(ctx, key))
-	}
-	return len(ids), errors.Join(errs...)
-}
-
 // Stats counts sessions and what waits.
 func (m *Manager) Stats() Stats {
 	m.mu.Lock()
-	stats := Stats{Sessions: map[State]int{}, MaxSessions: m.opts.MaxSessions, Queued: m.queued, Removing: len(m.removal.places)}
+	stats := Stats{
+		Sessions: map[State]int{}, MaxSessions: m.opts.MaxSessions, Queued: m.queued,
+		Removing: len(m.removal.places), RemovalsWaiting: int(m.removal.waiting.Load()), RemovalFailures: m.removal.failures.Load(),
+	}
 	for _, s := range m.sessions {
 		stats.Sessions[s.info().State]++
 	}
@@ -261,7 +244,7 @@ func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome
 	if err != nil {
 		return nil, err
 	}
-	if err := m.begin(s, cmd); err != nil {
+	if err := m.begin(s); err != nil {
 		return nil, err
 	}
 	defer m.work.Done()
@@ -276,13 +259,13 @@ func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome
 	return &Outcome{Result: result, Success: true, Duration: time.Since(started)}, nil
 }
 
-func (m *Manager) begin(s *session, cmd Command) error {
+func (m *Manager) begin(s *session) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.shutdown {
 		return ErrShutdown
 	}
-	if err := s.begin(cmd); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
 	m.work.Add(1)
@@ -354,40 +337,11 @@ func (m *Manager) Closed(ctx context.Context, id string) (Reason, error) {
 	}
 	select {
 	case <-s.ended:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.reason, nil
+		if why := s.closedFor(); why != "" {
+			return why, nil
+		}
+		return "", ErrNotFound // it could not be created
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-}
-
-// Shutdown refuses new work, waits for what is under way until ctx ends, and
-// then closes every session. It returns when nothing is left.
-func (m *Manager) Shutdown(ctx context.Context) error {
-	m.mu.Lock()
-	m.shutdown = true
-	m.signal()
-	m.mu.Unlock()
-	m.pool.shut()
-	drained := make(chan struct{})
-	go func() {
-		m.work.Wait()
-		close(drained)
-	}()
-	select {
-	case <-drained:
-	case <-ctx.Done():
-		m.opts.Log.WarnContext(ctx, "commands still run at the end of the drain and are ended")
-	}
-	m.mu.Lock()
-	all := slices.Collect(maps.Values(m.sessions))
-	m.mu.Unlock()
-	for _, s := range all {
-		s.beginClose(ReasonShutdown)
-	}
-	<-drained // killed programs end, and what was under way with them
-	m.watchers.Wait()
-	m.pool.wait()
-	return nil
 }

@@ -345,6 +345,7 @@ func TestFailedCreateLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait()
 		if n := host.Left(); n != 0 {
 			t.Errorf("%d things are left", n)
 		}

@@ -81,8 +81,13 @@ type Stats struct {
 	MaxSessions int
 	// Queued is how many executions wait for a session of their own.
 	Queued int
-	// Removing is how many containers are being removed behind an answer.
+	// Removing is how many containers are being removed behind an answer, for the
+	// first time.
 	Removing int
+	// RemovalsWaiting is how many could not be removed and are tried again, and
+	// RemovalFailures counts the tries that failed so far.
+	RemovalsWaiting int
+	RemovalFailures uint64
 	// Pool has the languages that have or had members, by name.
 	Pool []PoolStats
 }

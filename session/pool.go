@@ -165,18 +165,36 @@ func (m *Manager) claim(ctx context.Context, image images.Image, limits Limits, 
 		if mem == nil {
 			return nil, p.endCold
 		}
-		if limits.MemoryBytes < minZygoteMemory {
-			mem.zygote.stop() // which leaves its memory to the session
-			mem.zygote = nil
-		}
+		err := mem.suit(ctx, limits)
 		c.done(StageClaim)
-		err := mem.container.Claim(ctx, runtime.ClaimOptions{Labels: labels, Limits: runtime.Limits(limits), Laps: c.step})
+		if err == nil {
+			err = mem.container.Claim(ctx, runtime.ClaimOptions{Labels: labels, Limits: runtime.Limits(limits), Laps: c.step})
+		}
 		if err == nil {
 			return &mem.body, func() {}
 		}
 		m.opts.Log.WarnContext(ctx, "claim a member of the pool", "container", mem.containerID, "language", language, "error", err)
 		p.discard(ctx, mem)
+		if ctx.Err() != nil {
+			return nil, func() {} // as would be the next one's claim
+		}
 	}
+}
+
+// suit ends a member's zygote for a session with little memory.
+func (mem *member) suit(ctx context.Context, limits Limits) error {
+	if mem.zygote == nil || limits.MemoryBytes >= minZygoteMemory {
+		return nil
+	}
+	stop := part{name: "stop the zygote", limit: stopTimeout, do: func(context.Context) error {
+		mem.zygote.stop()
+		return nil
+	}}
+	if err := stop.try(ctx); err != nil {
+		return err
+	}
+	mem.zygote = nil
+	return nil
 }
 
 // take takes the oldest member that has the image, which somebody began to look

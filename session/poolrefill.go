@@ -21,7 +21,8 @@ const (
 	// own: what it takes they wait for. Where they never cease it is tried all the
 	// same, one at a time, since a member saves the next create that.
 	standBackCold = 2 * time.Second
-	// longestPause is the longest that a refill which failed is not tried again.
+	// longestPause is the longest that a refill or a removal which failed is not
+	// tried again.
 	longestPause = 5 * time.Minute
 )
 
@@ -176,8 +177,9 @@ func (p *pool) startMember(ctx context.Context, language string) (*member, error
 		return nil, err
 	}
 	mem := &member{body: body{containerID: "cb-" + newID(), language: language, image: image}, imageAt: c.started}
-	// One that has begun is finished and then removed where the pool is shut.
-	if err := p.m.build(context.WithoutCancel(ctx), &mem.body, p.m.opts.Limits, map[string]string{labelLanguage: language}, c); err != nil {
+	ctx, done := p.m.boundCreate(ctx)
+	defer done()
+	if err := p.m.build(ctx, &mem.body, p.m.opts.Limits, map[string]string{labelLanguage: language}, c); err != nil {
 		return nil, err
 	}
 	mem.zygote.ensure(ctx)

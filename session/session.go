@@ -88,7 +88,7 @@ func (s *session) open(b body, t Timings) {
 }
 
 // begin admits a command.
-func (s *session) begin(cmd Command) error {
+func (s *session) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == StateClosing || s.state == StateClosed {
@@ -98,9 +98,7 @@ func (s *session) begin(cmd Command) error {
 	s.running++
 	s.commands.Add(1)
 	s.lastActivity = time.Now()
-	if _, ok := cmd.(Program); ok {
-		s.executions++
-	}
+	s.executions++
 	return nil
 }
 

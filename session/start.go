@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,12 +43,15 @@ func validateProgram(o *ProgramOptions) error {
 // launch starts an execution in a session. What drives it to its end goes on
 // behind.
 func (m *Manager) launch(ctx context.Context, s *session, e *Execution, p Program, plan *plan) error {
-	if err := m.begin(s, p); err != nil {
+	if err := m.begin(s); err != nil {
 		return err
 	}
 	s.awaitCleared(ctx)
 	r, err := s.beginPlan(ctx, e, plan, p.program())
 	if err != nil {
+		if plan.file != "" {
+			s.clearPlan(context.WithoutCancel(ctx), plan)
+		}
 		s.rest()
 		s.commands.Done()
 		m.work.Done()
@@ -268,27 +270,4 @@ func (m *Manager) runQueued(ctx context.Context, s *session, e *Execution, code 
 	}
 	<-e.Done()
 	return nil
-}
-
-// awaitPlace gives a session its place, as soon as there is one.
-func (m *Manager) awaitPlace(s *session, e *Execution) error {
-	for {
-		m.mu.Lock()
-		if m.changed == nil {
-			m.changed = make(chan struct{})
-		}
-		changed := m.changed
-		m.mu.Unlock()
-		s.created = time.Now() // its life does not begin in the queue
-		s.lastActivity = s.created
-		err := m.reserve(s)
-		if limit := (*LimitError)(nil); !errors.As(err, &limit) {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-e.cancelled:
-			return ErrCancelled
-		}
-	}
 }

@@ -52,7 +52,7 @@ type Info struct {
 	CreatedAt    time.Time
 	LastActivity time.Time
 	State        State
-	// ExecutionCount is how many executions were started.
+	// ExecutionCount is how many commands it was given, those for files too.
 	ExecutionCount int
 	IdleTimeout    time.Duration
 	MaxLifetime    time.Duration

@@ -46,6 +46,7 @@ type config struct {
 	CgroupParent    string   `toml:"cgroup_parent"`
 	MaxSessions     int      `toml:"max_sessions"`
 	SessionsPerShim int      `toml:"sessions_per_shim"`
+	CreateTimeout   duration `toml:"create_timeout"`
 	ExecTimeout     duration `toml:"exec_timeout"`
 
 	// Of what runs Python.
@@ -97,6 +98,7 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "/codebeaker", "`cgroup` of all sessions")
 	f.IntVar(&c.SessionsPerShim, "sessions-per-shim", 16, "sessions that one shim of "+shim.Name+" serves, which all end where it crashes; 1 for a shim for each")
 	f.IntVar(&c.MaxSessions, "max-sessions", 256, "sessions at one time")
+	bindDuration(f, &c.CreateTimeout, "create-timeout", time.Minute, "how long it may take to make a session, or a container of the pool, after which it is given up and removed")
 	bindDuration(f, &c.ExecTimeout, "exec-timeout", 5*time.Minute, "time limit of a program that asks for none")
 	f.BoolVar(&c.Zygote, "zygote", true, "fork Python programs from an interpreter in the session that has its modules loaded; only with --runtime "+shim.Name)
 	f.StringSliceVar(&c.ZygotePreload, "zygote-preload", defaultPreload(), "`modules` that it loads, as far as the image has them")
@@ -223,6 +225,9 @@ func (c *config) check() error {
 	}
 	if c.SessionsPerShim < 0 {
 		return fmt.Errorf("--sessions-per-shim %d: takes a number from 0 on; 0 and 1 are a shim for each session", c.SessionsPerShim)
+	}
+	if c.CreateTimeout <= 0 {
+		return fmt.Errorf("--create-timeout %s: takes a duration above 0", time.Duration(c.CreateTimeout))
 	}
 	if c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
 		return errors.New("--exec-timeout, --drain-timeout and --keep-executions take durations above 0")

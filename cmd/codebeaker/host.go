@@ -165,6 +165,7 @@ func (h *host) newManager(ctx context.Context, cfg *config, log *slog.Logger, ob
 		MaxSessions:     cfg.MaxSessions,
 		Pool:            cfg.pool(),
 		Zygotes:         cfg.zygotes(h.containers.Forks()),
+		CreateTimeout:   time.Duration(cfg.CreateTimeout),
 		ExecTimeout:     time.Duration(cfg.ExecTimeout),
 		Spill:           spill,
 		Kept:            kept,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -27,6 +28,13 @@ type Container struct {
 	zygotes  []runtime.ExecOptions
 	running  []*Process
 	oomKills uint64
+}
+
+// Files returns the paths of the container's files.
+func (c *Container) Files() []string {
+	c.files.mu.Lock()
+	defer c.files.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.files.content))
 }
 
 // Options returns what the container was made with and claimed for.
@@ -88,6 +96,12 @@ func (c *Container) Exec(_ context.Context, opts runtime.ExecOptions) (session.P
 	c.mu.Lock()
 	c.started = append(c.started, opts)
 	c.mu.Unlock()
+	c.host.mu.Lock()
+	err := c.host.execErr
+	c.host.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
 	program, ok := c.host.Programs[opts.Args[0]]
 	if !ok {
 		if program, ok = StandardPrograms()[opts.Args[0]]; !ok {

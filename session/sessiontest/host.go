@@ -35,6 +35,9 @@ type Host struct {
 	removing   chan struct{}
 	chain      string // of the image; empty for no image
 	createTime time.Duration
+	deleteTime time.Duration
+	execErr    error
+	hanging    chan struct{} // creates, whatever their context
 	// active counts calls of Delete that are under way, and mostActive is the
 	// most there were.
 	active, mostActive int
@@ -69,6 +72,35 @@ func (h *Host) HoldCreates() (release func()) {
 	held := make(chan struct{})
 	h.creating = held
 	return func() { close(held) }
+}
+
+// HangCreates has the creation of containers wait until release is called, also
+// where its context has ended.
+func (h *Host) HangCreates() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := make(chan struct{})
+	h.hanging = held
+	return func() {
+		close(held)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.hanging = nil
+	}
+}
+
+// FailExecs has every program fail to be started, with err.
+func (h *Host) FailExecs(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.execErr = err
+}
+
+// SlowDeletes has the deletion of each container take a time.
+func (h *Host) SlowDeletes(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deleteTime = d
 }
 
 // HoldDeletes has the deletion of containers wait until release is called.
@@ -213,8 +245,11 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 	h.mu.Lock()
 	c := &Container{host: h, opts: opts, ended: make(chan struct{}), files: &files{remove: h.awaitRemoval, content: map[string][]byte{}}}
 	h.containers[opts.ID] = c // a failed create leaves something too
-	err, held, takes := h.createErr, h.creating, h.createTime
+	err, held, takes, hanging := h.createErr, h.creating, h.createTime, h.hanging
 	h.mu.Unlock()
+	if hanging != nil {
+		<-hanging
+	}
 	if takes > 0 {
 		timer := time.NewTimer(takes)
 		defer timer.Stop()
@@ -240,7 +275,7 @@ func (h *Host) Create(ctx context.Context, opts runtime.ContainerOptions) (sessi
 // Delete implements session.Containers.
 func (h *Host) Delete(ctx context.Context, id string) error {
 	h.mu.Lock()
-	held := h.deleting
+	held, takes := h.deleting, h.deleteTime
 	h.active++
 	h.mostActive = max(h.mostActive, h.active)
 	h.mu.Unlock()
@@ -249,6 +284,15 @@ func (h *Host) Delete(ctx context.Context, id string) error {
 		defer h.mu.Unlock()
 		h.active--
 	}()
+	if takes > 0 {
+		timer := time.NewTimer(takes)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if held != nil {
 		select {
 		case <-held:

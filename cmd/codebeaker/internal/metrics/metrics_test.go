@@ -49,7 +49,7 @@ func busy() *Metrics {
 	m.Watch(Sources{
 		Sessions: fixedSessions{
 			Sessions:    map[session.State]int{session.StateActive: 2, session.StateIdle: 3},
-			MaxSessions: 256, Queued: 4, Removing: 5,
+			MaxSessions: 256, Queued: 4, Removing: 5, RemovalsWaiting: 12, RemovalFailures: 13,
 			Pool: []session.PoolStats{{Language: "python", Ready: 6, Starting: 1, Target: 8, Claims: 9, Misses: 10}},
 		},
 		Server: fixedServer{Connections: 11, Connected: 12, Pending: 13, PendingBytes: 14, ReplyBytes: 15, NotifiedBytes: 16, WaitingNotifications: 17},
@@ -124,6 +124,8 @@ func TestScrapeShowsWhatThereIs(t *testing.T) {
 		`codebeaker_sessions_max 256`,
 		`codebeaker_executions_queued 4`,
 		`codebeaker_containers_removing 5`,
+		`codebeaker_removals_waiting 12`,
+		`codebeaker_removal_failures_total 13`,
 		`codebeaker_pool_members{language="python",state="ready"} 6`,
 		`codebeaker_pool_members{language="python",state="starting"} 1`,
 		`codebeaker_pool_members_target{language="python"} 8`,

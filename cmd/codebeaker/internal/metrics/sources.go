@@ -52,6 +52,7 @@ type gauges struct {
 	shims   shims
 
 	sessions, sessionsMax, removing, queued          *prometheus.Desc
+	removals, removalFailures                        *prometheus.Desc
 	members, target, claims, misses                  *prometheus.Desc
 	connections, connected                           *prometheus.Desc
 	pending, pendingBytes, replyBytes, notifiedBytes *prometheus.Desc
@@ -69,8 +70,11 @@ func newGauges(s Sources) *gauges {
 
 		sessions:    desc("sessions", "Sessions, by state.", "state"),
 		sessionsMax: desc("sessions_max", "How many sessions there may be."),
-		removing:    desc("containers_removing", "Containers that are being removed behind an answer."),
+		removing:    desc("containers_removing", "Containers that are being removed behind an answer, for the first time."),
 		queued:      desc("executions_queued", "Executions of execution.run that wait for a session of their own."),
+
+		removals:        desc("removals_waiting", "Containers that could not be removed and are tried again."),
+		removalFailures: desc("removal_failures_total", "Tries to remove a container that failed."),
 
 		members: desc("pool_members", "Members of the warm pool, by state: ready, or starting and not to be claimed yet.", "language", "state"),
 		target:  desc("pool_members_target", "How many members the warm pool should have.", "language"),
@@ -96,7 +100,7 @@ func newGauges(s Sources) *gauges {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		g.sessions, g.sessionsMax, g.removing, g.queued, g.members, g.target, g.claims, g.misses,
+		g.sessions, g.sessionsMax, g.removing, g.queued, g.removals, g.removalFailures, g.members, g.target, g.claims, g.misses,
 		g.connections, g.connected, g.pending, g.pendingBytes, g.replyBytes, g.notifiedBytes, g.waiting,
 		g.output, g.shimCount, g.shimMemory,
 	} {
@@ -122,6 +126,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(g.sessionsMax, float64(stats.MaxSessions))
 	gauge(g.removing, float64(stats.Removing))
 	gauge(g.queued, float64(stats.Queued))
+	gauge(g.removals, float64(stats.RemovalsWaiting))
+	counter(g.removalFailures, stats.RemovalFailures)
 	for _, p := range stats.Pool {
 		gauge(g.members, float64(p.Ready), p.Language, "ready")
 		gauge(g.members, float64(p.Starting), p.Language, "starting")
