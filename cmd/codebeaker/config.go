@@ -226,11 +226,8 @@ func (c *config) check() error {
 	if c.SessionsPerShim < 0 {
 		return fmt.Errorf("--sessions-per-shim %d: takes a number from 0 on; 0 and 1 are a shim for each session", c.SessionsPerShim)
 	}
-	if c.CreateTimeout <= 0 {
-		return fmt.Errorf("--create-timeout %s: takes a duration above 0", time.Duration(c.CreateTimeout))
-	}
-	if c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
-		return errors.New("--exec-timeout, --drain-timeout and --keep-executions take durations above 0")
+	if c.CreateTimeout < 0 || c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
+		return errors.New("--create-timeout, --exec-timeout, --drain-timeout and --keep-executions take durations above 0")
 	}
 	if c.Pool < 0 || c.PoolMin < 0 || c.PoolMemoryMB < 0 || c.PoolWindow < 0 || c.PoolKeep < 0 {
 		return errors.New("--pool, --pool-min, --pool-memory-mb, --pool-window and --pool-keep take what is not negative")
