@@ -13,10 +13,12 @@ func csharp() Language {
 			Made:    []string{"{base}.exe", dotnetBuilds + "{base}"},
 			Run:     []string{"/bin/sh", "-c", dotnetSetup + csharpRun, "run", "{base}"},
 			Install: []string{"/bin/sh", "-c", dotnetSetup + csharpInstall, "install"},
-			Offline: []string{"CODEBEAKER_OFFLINE=1"},
 		},
 	}
 }
+
+// csharpOffline is the variable that tells csharpInstall of no network.
+const csharpOffline = "CODEBEAKER_OFFLINE"
 
 // dotnetBuilds is the directory below which programs are built with dotnet, each
 // in one named for its path. It has no project of a user's above it.
@@ -82,7 +84,7 @@ const csharpInstall = `if [ -z "$dotnet" ]; then
 fi
 mkdir -p "${project%/*}"
 [ -e "$project" ] || new_project >"$project"
-if [ -n "${CODEBEAKER_OFFLINE:-}" ]; then
+if [ -n "${` + csharpOffline + `:-}" ]; then
 	echo '<configuration><packageSources><clear/><add key="workspace" value="'"$PWD"'"/></packageSources></configuration>'
 else
 	echo '<configuration/>'

@@ -22,7 +22,6 @@ func golang() Language {
 			Made:    []string{"{base}.out"},
 			Run:     []string{"{base}.out"},
 			Install: []string{"/bin/sh", "-c", goInstall, "install"},
-			Offline: []string{"GOPROXY=off"},
 		},
 	}
 }

@@ -20,7 +20,6 @@ func javascript() Language {
 			Run:         []string{"node", "{file}"},
 			Install:     append(npmInstall(), "--"),
 			InstallFile: []string{"/bin/sh", "-c", npmInstallFile, "install", "{file}"},
-			Offline:     []string{"npm_config_offline=true"},
 		},
 	}
 }

@@ -51,10 +51,8 @@ type Program struct {
 	// InstallFile is the command that installs what a file lists, whose path
 	// is "{file}"; nil where the language has no such files.
 	InstallFile []string
-	// Offline are variables, "NAME=value", to run Install and InstallFile with
-	// where there is no network: they then fail at once for what would have to
-	// be downloaded, and install what the session has, such as a directory or
-	// an archive of a package.
+	// Offline are variables, "NAME=value", that tell its package manager that
+	// there is no network, beside those of Catalogue.Offline.
 	Offline []string
 }
 

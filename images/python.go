@@ -10,9 +10,6 @@ func python() Language {
 			Run:         []string{"python3", "{file}"},
 			Install:     append(pipInstall(), "--"),
 			InstallFile: append(pipInstall(), "--requirement={file}"),
-			// No index, and so no packages to build a source tree with but those
-			// that are there.
-			Offline: []string{"PIP_NO_INDEX=1", "PIP_NO_BUILD_ISOLATION=0"},
 		},
 	}
 }

@@ -49,7 +49,8 @@ type Options struct {
 	// Snapshotter has the containers' snapshots; overlayfs where empty.
 	Snapshotter string
 	// AgentPath is the agent's binary on the host. It has to be executable by
-	// all and writable by root alone.
+	// all and writable by root alone. Other files that containers have are written
+	// beside it.
 	AgentPath string
 	// StateDir holds FIFOs while they are used. It is made where missing.
 	StateDir string
@@ -98,6 +99,9 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 	}
 	if err := os.MkdirAll(opts.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make FIFO directory: %w", err)
+	}
+	if err := writeEtc(filepath.Dir(opts.AgentPath)); err != nil {
+		return nil, err
 	}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"math"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -63,10 +64,10 @@ func newSpec(o specOptions) *specs.Spec {
 	quota, period := cpuQuota(o.limits.CPUs), uint64(cpuPeriod)
 	s := &specs.Spec{
 		Version:  specs.Version,
-		Hostname: "sandbox",
+		Hostname: hostname,
 		Root:     &specs.Root{Path: "rootfs"},
 		Process:  newProcess(o),
-		Mounts:   newMounts(o.agent, o.limits.MemoryBytes),
+		Mounts:   append(newMounts(o.agent, o.limits.MemoryBytes), etcMounts(filepath.Dir(o.agent))...),
 		Linux: &specs.Linux{
 			CgroupsPath: o.cgroup,
 			UIDMappings: ids,
@@ -80,6 +81,9 @@ func newSpec(o specOptions) *specs.Spec {
 				{Type: specs.UserNamespace},
 				{Type: specs.CgroupNamespace},
 			},
+			// Of the network namespace, so that a program may have the port that people
+			// know its kind by.
+			Sysctl: map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"},
 			Resources: &specs.LinuxResources{
 				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
 				Memory:  memory,

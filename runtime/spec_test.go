@@ -62,7 +62,7 @@ func TestSpecIsolates(t *testing.T) {
 		if !slices.Contains(m.Options, "nosuid") {
 			t.Errorf("%s allows set-user-id programs", m.Destination)
 		}
-		if m.Type == "bind" && m.Destination != agentPath {
+		if m.Type == "bind" && !slices.Contains([]string{agentPath, "/etc/hosts", AptOffline}, m.Destination) {
 			t.Errorf("%s of the host is in the container", m.Source)
 		}
 		if m.Type == "tmpfs" && !slices.ContainsFunc(m.Options, func(o string) bool { return len(o) > 5 && o[:5] == "size=" }) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"codebeaker/images"
+	"codebeaker/runtime"
 	"codebeaker/session"
 	"codebeaker/session/sessiontest"
 )
@@ -272,12 +274,15 @@ func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		host := sessiontest.NewHost()
 		m := host.Manager(nil)
-		info := create(t, m, session.CreateRequest{Env: map[string]string{"A": "session", "B": "session"}})
+		info := create(t, m, session.CreateRequest{Env: map[string]string{"A": "session", "B": "session", "GOPROXY": "mine"}})
 		if _, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "exit", Env: map[string]string{"B": "command"}}); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range host.Containers() {
-			want := []string{"A=session", "B=command", "DOTNET_PROCESSOR_COUNT=1", "GOMAXPROCS=1", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox"}
+			want := append(images.NewCatalogue().Offline(), "A=session", "APT_CONFIG="+runtime.AptOffline, "B=command",
+				"DOTNET_PROCESSOR_COUNT=1", "GOMAXPROCS=1", "GOPROXY=mine", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox")
+			want = slices.DeleteFunc(want, func(kv string) bool { return kv == "GOPROXY=off" })
+			slices.Sort(want)
 			if got := c.Started()[0].Env; !slices.Equal(got, want) {
 				t.Errorf("environment %q; want %q", got, want)
 			}

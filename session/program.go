@@ -180,13 +180,8 @@ func (s *session) installStep(lang images.Language, packages []string, file stri
 		}
 		args = append(slices.Clone(program.Install), packages...)
 	}
-	offline := map[string]string{}
-	for _, kv := range program.Offline {
-		name, value, _ := strings.Cut(kv, "=")
-		offline[name] = value
-	}
 	return step{
-		exec: runtime.ExecOptions{Args: args, Env: environ(s.env, offline)}, aside: true,
+		exec: runtime.ExecOptions{Args: args, Env: environ(s.env, nil)}, aside: true,
 		failure: "The packages could not be installed; sessions have no network, so only packages that are in the session's own files can be",
 	}, nil
 }

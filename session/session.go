@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"codebeaker/images"
 	"codebeaker/runtime"
 )
 
@@ -77,7 +78,7 @@ type session struct {
 
 // open gives a session its body and lets it take commands.
 func (s *session) open(b body, t Timings) {
-	env := environment(b.image.Env, s.env, b.container.Limits().CPUs)
+	env := environment(slices.Concat(b.image.Env, withoutNetwork(s.opts.Catalogue)), s.env, b.container.Limits().CPUs)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.body, s.env, s.timings = b, env, t
@@ -262,13 +263,18 @@ func validateEnv(field string, env map[string]string) error {
 	return nil
 }
 
-// environment merges what every session has, the image's environment and the
-// session's own; later ones win.
+// withoutNetwork returns what a session's environment has, as it has no network.
+func withoutNetwork(c *images.Catalogue) []string {
+	return append(c.Offline(), "APT_CONFIG="+runtime.AptOffline)
+}
+
+// environment merges what every session has, the environment that its image and
+// the host give it, and its own; later ones win.
 //
 // To bound processor time changes the number of processors that programs see by
 // nothing, so that variables tell those runtimes that have one for it. Not those
 // that a zygote would have had to start with (zygote.py).
-func environment(image []string, own map[string]string, cpus float64) map[string]string {
+func environment(given []string, own map[string]string, cpus float64) map[string]string {
 	processors := strconv.Itoa(min(int(math.Ceil(cpus)), goruntime.NumCPU()))
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -279,7 +285,7 @@ func environment(image []string, own map[string]string, cpus float64) map[string
 		"GOMAXPROCS":             processors,
 		"DOTNET_PROCESSOR_COUNT": processors,
 	}
-	for _, kv := range image {
+	for _, kv := range given {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			env[k] = v
 		}
