@@ -10,7 +10,7 @@ func csharp() Language {
 		Program: Program{
 			File:    ".main-*.cs",
 			Compile: []string{"/bin/sh", "-c", csharpCompile(), "compile", "{file}", "{base}"},
-			Made:    []string{"{base}.exe", dotnetBuilds + "{base}"},
+			Made:    []string{"{base}.exe", "{base}.exe.mdb", dotnetBuilds + "{base}"},
 			Run:     []string{"/bin/sh", "-c", dotnetSetup + csharpRun, "run", "{base}"},
 			Install: []string{"/bin/sh", "-c", dotnetSetup + csharpInstall, "install"},
 		},
@@ -44,6 +44,11 @@ func monoLibraries() []monoLibrary {
 	}
 }
 
+// monoDialect is what there is to say where mcs refuses syntax, which may be newer
+// than it is.
+const monoDialect = "This is the C# compiler of Mono, which knows C# 7.3 and nothing newer, such as records, " +
+	"top-level statements or switch expressions. Use an image of the .NET SDK for those."
+
 // csharpCompile compiles a file: $1 is its path, $2 that without extension. What
 // dotnet says where nothing is wrong, such as its welcome, is nobody's.
 func csharpCompile() string {
@@ -52,7 +57,15 @@ func csharpCompile() string {
 		refs.WriteString(" -r:" + l.name)
 	}
 	return dotnetSetup + `if [ -z "$dotnet" ]; then
-	exec mcs -nologo -unsafe -out:"$2.exe"` + refs.String() + ` "$1"
+	failed=0
+	said=$(mcs -nologo -unsafe -debug -langversion:latest -out:"$2.exe"` + refs.String() + ` "$1" 2>&1) || failed=1
+	[ -z "$said" ] || printf '%s\n' "$said" >&2
+	case $failed$said in
+	1*"error CS1525:"* | 1*"error CS1514:"* | 1*"error CS1001:"* | 1*"error CS1014:"* | 1*"error CS1644:"* | 1*"error CS0453:"*)
+		echo "` + monoDialect + `" >&2
+		;;
+	esac
+	exit $failed
 fi
 dir=` + dotnetBuilds + `$2
 mkdir -p "$dir"
@@ -70,7 +83,7 @@ said=$(dotnet build "$dir/program.csproj" --nologo --verbosity quiet --output "$
 const csharpRun = `base=$1
 shift
 if [ -z "$dotnet" ]; then
-	exec mono "$base.exe" "$@"
+	exec mono --debug "$base.exe" "$@" # has lines in traces
 fi
 exec dotnet "` + dotnetBuilds + `$base/out/program.dll" "$@"
 `

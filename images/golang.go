@@ -14,8 +14,10 @@ func golang() Language {
 	return Language{
 		Name: "go", Aliases: []string{"golang"}, versionEnv: "GOLANG_VERSION", recipe: golangRecipe(),
 		Program: Program{
-			// go ignores files whose names begin with a dot.
-			File: "main-*.go",
+			// Of a system that Go has given up, so that no package has it, such as
+			// the workspace's; go builds what it is given by name all the same. A
+			// name with a dot in front it would ignore.
+			File: "main-*_nacl.go",
 			// As go run does it, without what only a debugger needs; but go run
 			// would exit with 1 whatever the program exits with.
 			Compile: []string{"go", "build", "-buildvcs=false", "-gcflags=-dwarf=false", "-ldflags=-s -w", "-o", "{base}.out", "{file}"},

@@ -32,7 +32,7 @@ type Language struct {
 // Program is how a language runs a program that is one file, and how it
 // installs packages. In commands "{file}" stands for the path of the file and
 // "{base}" for that path without its extension; both are absolute. Commands
-// run in the workspace.
+// run in the directory of the file, which is the program's working directory.
 type Program struct {
 	// File is the name of the file. A "*" in it stands for a text that makes
 	// the name one of its own.

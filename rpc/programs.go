@@ -15,7 +15,7 @@ type programParams struct {
 	Stdin      []byte            `json:"stdin" doc:"All that the program reads. Without it, a program in the background or on a terminal reads what execution.input sends, and any other finds the end at once."`
 	Timeout    time.Duration     `json:"timeout" takes:"unit=s" doc:"Seconds until the program is killed with all that it started. Without it, the server's default; in the background, none."`
 	Background bool              `json:"background" takes:"default=false" doc:"Has the reply come when the program runs, not when it ended."`
-	TTY        bool              `json:"tty" takes:"default=false" doc:"Gives the program a terminal in place of three streams; what it prints is then all on stdout."`
+	TTY        bool              `json:"tty" takes:"default=false" doc:"Gives the program a terminal in place of three streams; what it prints is then all on stdout. TERM is xterm-256color unless the environment says otherwise."`
 	Rows       int64             `json:"rows" takes:"min=1,max=1000,default=24" doc:"Rows of the terminal."`
 	Cols       int64             `json:"cols" takes:"min=1,max=1000,default=80" doc:"Columns of the terminal."`
 }
@@ -57,6 +57,7 @@ type codeParams struct {
 	Code     []byte   `json:"code" takes:"required" doc:"The source."`
 	Language string   `json:"language" doc:"Name or alias of its language; the session's where absent."`
 	Args     []string `json:"args" doc:"Arguments of the program."`
+	Dir      string   `json:"workingDirectory" takes:"default=/workspace" doc:"Where it runs, and where the source is meanwhile. It has to be there. A relative path starts at /workspace."`
 	Packages []string `json:"packages" doc:"Installed first, as install_packages does."`
 	programParams
 }
@@ -64,7 +65,7 @@ type codeParams struct {
 func newCode(p *codeParams) (command, error) {
 	return command{
 		Command: &session.Code{
-			Code: p.Code, Language: p.Language, Args: p.Args, Packages: p.Packages, Env: p.Env, ProgramOptions: p.options(),
+			Code: p.Code, Language: p.Language, Args: p.Args, Dir: p.Dir, Packages: p.Packages, Env: p.Env, ProgramOptions: p.options(),
 		},
 		background: p.Background,
 	}, nil

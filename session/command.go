@@ -203,9 +203,12 @@ type Shell struct {
 	ProgramOptions
 }
 
-// Code runs source code, in /workspace, as the catalogue says for its language.
+// Code runs source code as the catalogue says for its language.
 type Code struct {
 	Code []byte
+	// Dir is the working directory, for packages too; /workspace where empty. It
+	// has to be there, and has the source while that runs.
+	Dir string
 	// Language is a name or an alias of the catalogue; the session's where
 	// empty. Its toolchain has to be in the session's image.
 	Language string

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +39,7 @@ type running struct {
 // begin writes the plan's file and starts its first step.
 func (s *session) beginPlan(ctx context.Context, e *Execution, p *plan, opts *ProgramOptions) (*running, error) {
 	if p.file != "" {
-		if _, err := s.writeFile(ctx, &WriteFile{Path: p.file, Content: p.content}); err != nil {
+		if err := s.writeSource(ctx, p.file, p.content); err != nil {
 			return nil, err
 		}
 	}
@@ -52,6 +54,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 	last := n == len(p.steps)-1
 	if last && opts.TTY {
 		st.exec.Terminal = &runtime.Size{Rows: or(opts.Rows, 24), Columns: or(opts.Columns, 80)}
+		st.exec.Env = withTerm(st.exec.Env)
 	}
 	st.exec.NoInput = !last || len(opts.Stdin) == 0 && !opts.StdinOpen && !opts.TTY
 	process, err := s.container.Exec(ctx, st.exec)
@@ -81,6 +84,15 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 		_ = e.typeIn(streams.Stdin, opts.Stdin, !opts.StdinOpen)
 	})
 	return r, nil
+}
+
+// withTerm returns the environment of a program on a terminal, which says what
+// kind that is: what everybody's is today, unless it says so itself.
+func withTerm(env []string) []string {
+	if slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "TERM=") }) {
+		return env
+	}
+	return append(env, "TERM=xterm-256color")
 }
 
 func or(n, def uint16) uint16 {

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"path"
 
 	"codebeaker/runtime/agent"
 )
@@ -26,6 +27,14 @@ func (s *session) writeFile(ctx context.Context, cmd *WriteFile) (*WriteFileResu
 		return nil, err
 	}
 	return &WriteFileResult{Path: cmd.Path, Bytes: int64(len(cmd.Content))}, nil
+}
+
+// writeSource writes a file that the session makes by itself, in a directory that
+// is there. Errors are about that.
+func (s *session) writeSource(ctx context.Context, name string, content []byte) error {
+	return s.withFiles(ctx, paths{path: path.Dir(name)}, func(ctx context.Context, client *fileClient) error {
+		return client.write(ctx, agent.FileRequest{Op: agent.WriteFile, Path: name, Size: int64(len(content)), NoParents: true}, content)
+	})
 }
 
 // removeFile removes a file that the session made by itself.

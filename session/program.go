@@ -65,7 +65,7 @@ func (s *session) planShell(c *Shell) (*plan, error) {
 		Env:  environ(s.env, c.Env),
 	}}}}
 	if len(c.Args) == 0 && len(c.Name) > maxLine {
-		p.file, p.content = s.ownFile(lineFile), []byte(c.Name)
+		p.file, p.content = path.Join("/tmp", s.ownName(lineName)), []byte(c.Name)
 		p.steps[0].exec.Args = []string{". " + p.file}
 	}
 	return p, nil
@@ -76,8 +76,8 @@ const (
 	// longer one, which is no name of a program, it reads from a file: an argument
 	// has at most 128 KiB (MAX_ARG_STRLEN of linux/binfmts.h).
 	maxLine = 32 << 10
-	// lineFile is the name of that file.
-	lineFile = "/tmp/.codebeaker-line-*"
+	// lineName is the name of that file.
+	lineName = ".codebeaker-line-*"
 )
 
 // inShort returns what an execution is called, for people, who know the rest of
@@ -90,14 +90,10 @@ func inShort(command string) string {
 	return strings.ToValidUTF8(command[:most], "") + "…"
 }
 
-// ownFile returns the name of a file of one plan, in the workspace unless it
-// says where. A "*" in it stands for a text that makes it one of its own.
-func (s *session) ownFile(name string) string {
-	name = strings.ReplaceAll(name, "*", strconv.FormatInt(s.files.nextFile.Add(1), 10))
-	if path.IsAbs(name) {
-		return name
-	}
-	return path.Join(runtime.Workspace, name)
+// ownName returns a name with the "*" in it replaced, so that no other plan's file
+// has it.
+func (s *session) ownName(name string) string {
+	return strings.ReplaceAll(name, "*", strconv.FormatInt(s.files.nextFile.Add(1), 10))
 }
 
 func (s *session) planCode(c *Code) (*plan, error) {
@@ -112,14 +108,20 @@ func (s *session) planCode(c *Code) (*plan, error) {
 		return nil, err
 	}
 	program := lang.Program
-	file := s.ownFile(program.File)
+	dir := runtime.Workspace
+	if c.Dir != "" {
+		if dir, err = sessionPath("command.workingDirectory", c.Dir); err != nil {
+			return nil, err
+		}
+	}
+	file := dir + "/" + s.ownName(program.File)
 	p := &plan{language: lang.Name, command: lang.Name, file: file, content: c.Code}
 	for _, made := range program.Made {
 		p.made = append(p.made, fill(file, made))
 	}
 	env := environ(s.env, c.Env)
 	if len(c.Packages) > 0 {
-		install, err := s.installStep(lang, c.Packages, "")
+		install, err := s.installStep(lang, dir, c.Packages, "")
 		if err != nil {
 			return nil, err
 		}
@@ -127,12 +129,12 @@ func (s *session) planCode(c *Code) (*plan, error) {
 	}
 	if len(program.Compile) > 0 {
 		p.steps = append(p.steps, step{
-			exec:  runtime.ExecOptions{Args: fillAll(file, program.Compile), Env: env},
+			exec:  runtime.ExecOptions{Args: fillAll(file, program.Compile), Dir: dir, Env: env},
 			aside: true, failure: "The program could not be compiled",
 		})
 	}
 	p.steps = append(p.steps, step{exec: runtime.ExecOptions{
-		Args: append(fillAll(file, program.Run), c.Args...), Env: env,
+		Args: append(fillAll(file, program.Run), c.Args...), Dir: dir, Env: env,
 		Fork: s.zygote != nil && lang.Name == s.language,
 	}})
 	return p, nil
@@ -143,7 +145,7 @@ func (s *session) planInstall(c *InstallPackages) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	install, err := s.installStep(lang, c.Packages, c.RequirementsFile)
+	install, err := s.installStep(lang, "", c.Packages, c.RequirementsFile)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +156,8 @@ func (s *session) planInstall(c *InstallPackages) (*plan, error) {
 // maxPackages bounds what one command installs.
 const maxPackages = 256
 
-// installStep installs packages, or what a file lists.
-func (s *session) installStep(lang images.Language, packages []string, file string) (step, error) {
+// installStep installs packages, or what a file lists, in a directory.
+func (s *session) installStep(lang images.Language, dir string, packages []string, file string) (step, error) {
 	program := lang.Program
 	var args []string
 	switch {
@@ -181,7 +183,7 @@ func (s *session) installStep(lang images.Language, packages []string, file stri
 		args = append(slices.Clone(program.Install), packages...)
 	}
 	return step{
-		exec: runtime.ExecOptions{Args: args, Env: environ(s.env, nil)}, aside: true,
+		exec: runtime.ExecOptions{Args: args, Dir: dir, Env: environ(s.env, nil)}, aside: true,
 		failure: "The packages could not be installed; sessions have no network, so only packages that are in the session's own files can be",
 	}, nil
 }

@@ -26,6 +26,7 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"LinesOfAnyLengthRun", TestLinesOfAnyLengthRun},
 		{"OwnNameIsKnown", TestOwnNameIsKnown},
 		{"PortsBelow1024AreTheSessions", TestPortsBelow1024AreTheSessions},
+		{"TerminalHasAKind", TestTerminalHasAKind},
 		{"ProgramsHaveTheirStreamsAndNothingElse", TestProgramsHaveTheirStreamsAndNothingElse},
 		{"ProgramsStartInTheirCgroup", TestProgramsStartInTheirCgroup},
 		{"StandardInputIsWhatTheClientSaid", TestStandardInputIsWhatTheClientSaid},

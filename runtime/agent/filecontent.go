@@ -79,7 +79,7 @@ func openForWriting(req *FileRequest) (int, error) {
 		flags |= unix.O_TRUNC
 	}
 	fd, size, err := openRegular(req.Path, flags)
-	if errors.Is(err, unix.ENOENT) {
+	if errors.Is(err, unix.ENOENT) && !req.NoParents {
 		// As the path reads, and not as its links lead.
 		if err := makeParents(path.Dir(req.Path)); err != nil {
 			return -1, err

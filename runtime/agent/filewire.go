@@ -33,6 +33,8 @@ type FileRequest struct {
 	To   string `json:"to,omitempty"`
 	// Append has WriteFile add to the end of the file, not replace it.
 	Append bool `json:"append,omitempty"`
+	// NoParents has WriteFile fail where the file's directory is not there.
+	NoParents bool `json:"noParents,omitempty"`
 	// Size is how many bytes WriteFile is given altogether.
 	Size int64 `json:"size,omitempty"`
 	// Permissions are what WriteFile gives the file; nil for what it has, or
