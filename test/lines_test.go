@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -10,9 +11,7 @@ import (
 func (b *sandbox) line(line string, more object) shellResult {
 	b.t.Helper()
 	command := object{"type": "execute_shell", "commandName": line}
-	for name, value := range more {
-		command[name] = value
-	}
+	maps.Copy(command, more)
 	return b.do(command).Result
 }
 
