@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/containerd/containerd/v2/contrib/seccomp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -125,7 +126,7 @@ func newProcess(o specOptions) *specs.Process {
 	return &specs.Process{
 		Args:            []string{agentPath, "init"},
 		Cwd:             "/",
-		Env:             o.env,
+		Env:             withHome(o.env),
 		User:            specs.User{UID: 0, GID: 0},
 		Capabilities:    &specs.LinuxCapabilities{},
 		NoNewPrivileges: true,
@@ -134,6 +135,18 @@ func newProcess(o specOptions) *specs.Process {
 			{Type: "RLIMIT_NOFILE", Soft: min(1024, o.maxFiles), Hard: min(1<<16, o.maxFiles)},
 		},
 	}
+}
+
+// withHome returns an environment that has a HOME. Runc looks for one in the
+// image's /etc/passwd else, as part of making a process, and waits for good where
+// the image has a FIFO there (runc, libcontainer/env.go, prepareEnv).
+func withHome(env []string) []string {
+	for _, kv := range env {
+		if strings.HasPrefix(kv, "HOME=") && kv != "HOME=" {
+			return env
+		}
+	}
+	return append(slices.Clip(env), "HOME=/")
 }
 
 // letStart changes a specification for an agent that starts programs. It gets

@@ -25,6 +25,9 @@ type taskExec struct {
 
 func (t *taskExec) start(ctx context.Context, process *specs.Process) (pid int, _ Streams, err error) {
 	c := t.container
+	if !c.runtime.opts.Shim.Agent {
+		process.Env = withHome(process.Env) // for runc
+	}
 	t.process, err = c.task.Exec(ctx, t.opts.id, process, func(string) (cio.IO, error) {
 		fifos, err := c.mkfifos(t.opts.id, t.opts.terminal)
 		if err != nil {

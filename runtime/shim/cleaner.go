@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	stockprocess "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/process"
 	stockrunc "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/runc"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shim"
+	runc "github.com/containerd/go-runc"
 )
 
 // cleaner starts shims as runc's does, and cleans up after them. containerd
@@ -63,12 +65,13 @@ func stopped(ctx context.Context, dir, id string) (_ shim.StopStatus, done bool,
 	if opts != nil && opts.Root != "" {
 		root = opts.Root
 	}
-	exit, err := stockrunc.ReadExitStatus(dir)
-	if err != nil {
-		return shim.StopStatus{}, false, nil //nolint:nilerr // it is not there, or not whole, where the shim was killed
-	}
+	// Runc makes it before all else, and whoever has removed it did so last.
 	if _, err := os.Stat(filepath.Join(root, ns, id)); !errors.Is(err, fs.ErrNotExist) {
 		return shim.StopStatus{}, false, err
+	}
+	exit, err := stockrunc.ReadExitStatus(dir)
+	if err != nil { // it was not made, or its shim was killed
+		exit = runc.Exit{Status: 128 + int(killedStatus), Timestamp: time.Now()}
 	}
 	if err := mount.UnmountRecursive(filepath.Join(dir, "rootfs"), 0); err != nil {
 		return shim.StopStatus{}, false, err

@@ -263,6 +263,10 @@ func (c *container) forgetRunc(ctx context.Context) error {
 		}
 		return nil
 	}
+	return c.removeRecord()
+}
+
+func (c *container) removeRecord() error {
 	if err := os.RemoveAll(filepath.Join(c.runc.Root, c.id)); err != nil {
 		return fmt.Errorf("remove runc's record of container %s: %w", c.id, err)
 	}

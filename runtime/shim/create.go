@@ -23,6 +23,7 @@ import (
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/log"
 	"github.com/containerd/typeurl/v2"
+	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
@@ -32,6 +33,10 @@ import (
 // greetTimeout bounds how long an agent may take to greet once runc says that
 // it runs.
 const greetTimeout = 30 * time.Second
+
+// undoTimeout bounds how long the processes of a container that did not start may
+// take to end, which were killed.
+const undoTimeout = 10 * time.Second
 
 // agentSlack is how much later the monitor of an agent may be, in whose goroutines
 // nothing waits for it.
@@ -172,18 +177,17 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 		f.Close()
 	}
 	c.streams.given()
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, c.undo(context.WithoutCancel(ctx)))
+		}
+	}()
+	if ctx.Err() != nil {
+		return fmt.Errorf("create container: runc was killed: %w", ctx.Err())
+	}
 	if err != nil {
 		return fmt.Errorf("create container: %w", c.runcError(err))
 	}
-	defer func() {
-		if retErr != nil {
-			ctx := context.WithoutCancel(ctx)
-			if err := c.runc.Delete(ctx, c.id, &runc.DeleteOpts{Force: true}); err != nil {
-				log.G(ctx).WithError(err).WithField("container", c.id).Error("remove a container that did not start")
-			}
-			c.process.close()
-		}
-	}()
 	c.watch.lap(stageRunc)
 	pid, err := runc.ReadPidFile(pidFile)
 	if err != nil {
@@ -217,6 +221,20 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the agent: %w", ctx.Err())
 	}
+}
+
+// undo removes what runc made of a container that did not start, or that it was
+// killed over. Runc is not asked, as it may hang again: its own delete does no
+// more, but for hooks that such a container has not run.
+func (c *container) undo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	err := errors.Join(c.group.Kill(), c.group.Remove(ctx), c.removeRecord())
+	c.process.close()
+	if err != nil {
+		return fmt.Errorf("remove a container that did not start: %w", err)
+	}
+	return nil
 }
 
 // runcError is why runc failed, as it said in its log.
@@ -258,4 +276,8 @@ func (initIO) Stderr() io.ReadCloser { return nil }
 
 func (s initIO) Set(cmd *osexec.Cmd) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.program[0], s.program[1], s.program[2]
+	// Its children too, which else outlive a runc that is killed because it takes
+	// too long.
+	cmd.SysProcAttr.Setpgid = true
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 }

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -35,6 +36,8 @@ type service struct {
 	shutdown shutdown.Service
 	moves    moves
 	shared   bool
+	// creations has those that creating counts.
+	creations creations
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -139,6 +142,8 @@ func (s *service) reap(ctx context.Context, exits <-chan runc.Exit) {
 
 // Create makes a container.
 func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
+	ctx, done := s.creations.begin(ctx, r.ID)
+	defer done()
 	s.mu.Lock()
 	s.creating++
 	s.mu.Unlock()
@@ -225,8 +230,13 @@ func (s *service) Exec(_ context.Context, r *taskAPI.ExecProcessRequest) (*ptype
 	return &ptypes.Empty{}, nil
 }
 
-// Delete removes an exec, or the container.
+// Delete removes an exec, or the container. One that is still being made ends.
 func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAPI.DeleteResponse, error) {
+	if r.ExecID == "" {
+		if err := s.endCreation(ctx, r.ID); err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+	}
 	c, e, err := s.findExec(r.ID, r.ExecID)
 	if err != nil {
 		return nil, err
@@ -252,6 +262,27 @@ func (s *service) Delete(ctx context.Context, r *taskAPI.DeleteRequest) (*taskAP
 		ContainerID: c.id, Pid: uint32(c.process.pid), ExitStatus: c.exit.status, ExitedAt: protobuf.ToTimestamp(c.exit.at),
 	})
 	return deleted(c.process.pid, c.exit), nil
+}
+
+// endCreation ends the creation of a container, and the container if it was made
+// all the same. It does nothing where none is being made.
+func (s *service) endCreation(ctx context.Context, id string) error {
+	if was, err := s.creations.end(ctx, id); err != nil || !was {
+		return err
+	}
+	c, err := s.find(id)
+	if err != nil {
+		return nil //nolint:nilerr // it was not made
+	}
+	if err := c.process.signal(killedStatus); err != nil && !errors.Is(err, errFinished) {
+		return err
+	}
+	select {
+	case <-c.exited:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of container %s: %w", id, ctx.Err())
+	}
 }
 
 func deleted(pid int, e exit) *taskAPI.DeleteResponse {
