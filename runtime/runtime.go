@@ -2,11 +2,13 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -54,7 +56,9 @@ type Options struct {
 	AgentPath string
 	// StateDir holds FIFOs while they are used. It is made where missing.
 	StateDir string
-	// CgroupParent is the cgroup of all containers; /codebeaker where empty.
+	// CgroupParent is the cgroup of all containers; /codebeaker if empty. If it
+	// does not exist it is made, and all containers together then have as large a
+	// share of busy processors as one process for each processor.
 	CgroupParent string
 	Log          *slog.Logger
 }
@@ -72,7 +76,7 @@ type Runtime struct {
 }
 
 // New checks that the host has what containers need and returns a Runtime.
-func New(ctx context.Context, opts Options) (*Runtime, error) {
+func New(ctx context.Context, opts Options) (_ *Runtime, retErr error) {
 	if opts.Snapshotter == "" {
 		opts.Snapshotter = "overlayfs"
 	}
@@ -108,6 +112,16 @@ func New(ctx context.Context, opts Options) (*Runtime, error) {
 		return nil, fmt.Errorf("read limit of open files: %w", err)
 	}
 	r := &Runtime{opts: opts, host: host, maxFiles: files.Max}
+	parent := host.Group(opts.CgroupParent)
+	// All sessions together would else have the share of one process.
+	if err := parent.MakeWeighing(goruntime.NumCPU()); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if retErr != nil {
+			retErr = errors.Join(retErr, parent.Prune())
+		}
+	}()
 	if opts.Shim.Agent {
 		if r.filter, err = r.learnFilter(ctx); err != nil {
 			// The filter is the same; it takes longer.

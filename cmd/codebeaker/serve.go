@@ -15,7 +15,7 @@ import (
 
 	"codebeaker/cmd/codebeaker/internal/metrics"
 	"codebeaker/rpc"
-	"codebeaker/runtime/shim"
+	"codebeaker/runtime/sched"
 	"codebeaker/session"
 	"codebeaker/session/output"
 )
@@ -61,7 +61,9 @@ func newServeCommand() *cobra.Command {
 // serve runs a server until ctx ends, and then ends it in order. started is
 // called with the URL of the endpoint once it serves.
 func serve(ctx context.Context, cfg *config, log *slog.Logger, started func(ctx context.Context, url string) error) error {
-	shim.LeaveProcessors()
+	if err := sched.Share(); err != nil { // it costs time, no more
+		log.DebugContext(ctx, "share the processors with programs", "error", err)
+	}
 	s, err := startServer(ctx, cfg, log)
 	if err != nil {
 		return err

@@ -134,6 +134,9 @@ func (c *child) become() {
 			goto failed
 		}
 	}
+	if c.sched != nil { // only now, so that what a program waits for is soon done
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_SETATTR, 0, uintptr(unsafe.Pointer(c.sched)), 0)
+	}
 	// As the user, so that the search sees what the user may see.
 	stage = wire.StageExec
 	errno = unix.ENOENT

@@ -17,6 +17,7 @@ import (
 type child struct {
 	clone   cloneArgs
 	slack   uintptr
+	sched   *unix.SchedAttr
 	pidfd   int32
 	gate    uintptr
 	streams [3]uintptr

@@ -11,6 +11,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/sched"
 )
 
 // Init is pid 1 of a session, and returns the exit code of the process.
@@ -27,14 +29,14 @@ func Init(args []string, stderr io.Writer) int {
 		children.reapUntilTerminated()
 		return 0
 	}
-	if err := serve(args); err != nil {
+	if err := serve(args, stderr); err != nil {
 		fmt.Fprintf(stderr, "codebeaker: init: %v\n", err)
 		return 1
 	}
 	return 0
 }
 
-func serve(args []string) error {
+func serve(args []string, stderr io.Writer) error {
 	var fds []int
 	for _, arg := range args {
 		fd, err := strconv.Atoi(arg)
@@ -62,6 +64,9 @@ func serve(args []string) error {
 		return fmt.Errorf("read the timer slack: %w", err)
 	}
 	s.slack = uintptr(slack)
+	if s.sched, err = sched.ShortenSlices(); err != nil {
+		fmt.Fprintf(stderr, "codebeaker: init: %v\n", err) // it costs time, no more
+	}
 	// SIGCHLD says nothing that the wait for children does not: whoever it came to
 	// would be woken for nothing.
 	if err := ignoreChildren(); err != nil {

@@ -22,6 +22,8 @@ type starter struct {
 	errors []string
 	// slack is the timer slack that programs have, in nanoseconds.
 	slack uintptr
+	// sched is the scheduling that programs have; nil for the agent's own.
+	sched *unix.SchedAttr
 
 	mu sync.Mutex
 	// zygote is the container's, from the making of its process to its end.
@@ -186,7 +188,7 @@ func (s *starter) make(p *program, fds []int) error {
 		s.forget(p)
 		return &failure{wire.StagePrepare, errno(err)}
 	}
-	c.slack = s.slack
+	c.slack, c.sched = s.slack, s.sched
 	if inherited >= 0 {
 		c.zygote = uintptr(inherited)
 	}

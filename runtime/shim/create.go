@@ -27,7 +27,7 @@ import (
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
-	"codebeaker/runtime/monitor"
+	"codebeaker/runtime/sched"
 )
 
 // greetTimeout bounds how long an agent may take to greet once runc says that
@@ -209,7 +209,7 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 				return fmt.Errorf("look at what holds the agent: %w", err)
 			}
 		}
-		if err := monitor.Slow(pid, agentSlack); err != nil { // it costs time, no more
+		if err := sched.SlowMonitor(pid, agentSlack); err != nil { // it costs time, no more
 			log.G(ctx).WithError(err).WithField("container", c.id).Warn("have the agent sleep for longer")
 		}
 		c.watch.lap(stageAgent)

@@ -34,7 +34,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
@@ -48,7 +47,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/monitor"
+	"codebeaker/runtime/sched"
 )
 
 // RuncRoot is the directory of runc's own state, below the state directory.
@@ -94,9 +93,8 @@ func Run(ctx context.Context) error {
 			if err := leaveNoSocket(down); err != nil {
 				return nil, err
 			}
-			LeaveProcessors()
-			if err := monitor.Slow(os.Getpid(), ownSlack); err != nil { // as where it may not
-				log.L.WithError(err).Debug("have the shim sleep for longer")
+			if err := sched.Share(); err != nil { // it costs time, no more
+				log.L.WithError(err).Debug("share the processors with programs")
 			}
 			return newTasks(ic.Context, publisher.(shim.Publisher), down) //nolint:errcheck // as above
 		},
@@ -109,9 +107,6 @@ func Run(ctx context.Context) error {
 	shim.RunShim(ctx, &cleaner{Shim: manager.NewShimManager(name), name: name, agent: agent}, func(c *shim.Config) { c.NoSetupLogger = true })
 	return nil
 }
-
-// ownSlack is how much later the monitor of a shim may be.
-const ownSlack = 500 * time.Microsecond
 
 // Name is the name of the runtime whose pid 1 is an agent.
 const Name = "io.containerd.codebeaker.v1"

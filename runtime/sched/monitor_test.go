@@ -1,4 +1,4 @@
-package monitor
+package sched
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // No other thread of Go's sleeps without waiting for anything.
 func TestSlowedThreadIsTheMonitor(t *testing.T) {
 	const slack = 70 * time.Microsecond
-	if err := Slow(os.Getpid(), slack); err != nil {
+	if err := SlowMonitor(os.Getpid(), slack); err != nil {
 		if os.Geteuid() != 0 {
 			t.Skip("only root can slow the monitor")
 		}
@@ -51,7 +51,7 @@ func TestWhatHasOneThreadHasNoMonitor(t *testing.T) {
 	if err := cat.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Slow(cat.Process.Pid, time.Millisecond); err == nil {
+	if err := SlowMonitor(cat.Process.Pid, time.Millisecond); err == nil {
 		t.Error("its only thread was slowed")
 	}
 	stdin.Close()

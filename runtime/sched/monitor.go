@@ -1,14 +1,4 @@
-// Package monitor slows down the thread of a Go program that watches over all
-// others of it. The Go runtime's sysmon sleeps for 20 µs at a time, fifty times
-// and more, whenever a thread goes into a system call after all were idle
-// (proc.go). In a process that is woken again and again for a moment, that takes
-// as much of the processor as what it is woken for. The kernel ends a sleep as late
-// as the thread's timer slack allows, which is 50 µs where nobody says otherwise.
-//
-// What the thread does for its program is then late by as much: it takes what a
-// blocked system call keeps from other goroutines, ends what runs for more than
-// 10 ms, and polls the network where nobody has for as long.
-package monitor
+package sched
 
 import (
 	"errors"
@@ -19,10 +9,21 @@ import (
 	"time"
 )
 
-// Slow has the monitor of a Go program that runs sleep for up to slack longer, at
-// each time. The process is one that the caller keeps from being reaped, or its
-// own. It takes CAP_SYS_NICE over the process, even over its own.
-func Slow(pid int, slack time.Duration) (retErr error) {
+// SlowMonitor lets the thread of a Go program that watches over all its others
+// sleep for up to slack longer, at each time. The process is one that the caller
+// keeps from being reaped, or its own. The caller needs CAP_SYS_NICE over the
+// process, even over its own.
+//
+// The Go runtime's sysmon sleeps for 20 µs at a time, fifty times and more, when
+// a thread goes into a system call after all were idle (proc.go). In a process
+// that is woken again and again for a moment, that takes as much of the processor
+// as what it is woken for. The kernel ends a sleep as late as the thread's timer
+// slack allows, which is 50 µs unless the thread says otherwise.
+//
+// What the thread does for its program is then late by as much: it takes what a
+// blocked system call keeps from other goroutines, ends what runs for more than
+// 10 ms, and polls the network if nobody has for as long.
+func SlowMonitor(pid int, slack time.Duration) (retErr error) {
 	defer func() {
 		if retErr != nil {
 			retErr = fmt.Errorf("slow the monitor of process %d: %w", pid, retErr)
