@@ -29,7 +29,15 @@ func (s *Server) prepare(call *call) *wireError {
 // It never panics.
 func (s *Server) respond(ctx context.Context, from *conn, c *call) []byte {
 	log := from.log
-	result, err := s.carryOut(ctx, from, c)
+	caller := &caller{conn: from}
+	result, err := s.carryOut(ctx, caller, c)
+	c.after = caller.after
+	if !c.fate.settle() {
+		for _, undo := range caller.undo {
+			undo(context.WithoutCancel(ctx))
+		}
+		err = cancelled()
+	}
 	if c.id == nil {
 		if err != nil {
 			log.Debug("notification failed", "method", c.request.method, "error", err)
@@ -58,7 +66,7 @@ func (s *Server) observe(c *call, code int) {
 	ended(code, time.Since(c.received))
 }
 
-func (s *Server) carryOut(ctx context.Context, from *conn, c *call) (result any, err error) {
+func (s *Server) carryOut(ctx context.Context, from *caller, c *call) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			result, err = nil, internalError(from.log, fmt.Errorf("panic: %v", r),
@@ -71,8 +79,5 @@ func (s *Server) carryOut(ctx context.Context, from *conn, c *call) (result any,
 	if ctx.Err() != nil {
 		return nil, shuttingDown()
 	}
-	caller := &caller{conn: from}
-	result, err = c.method.call(ctx, caller, c.params)
-	c.after = caller.after
-	return result, err
+	return c.method.call(ctx, from, c.params)
 }

@@ -158,7 +158,7 @@ func TestDecodeCommandNamesTheField(t *testing.T) {
 			`{"type":"copy_file","source":"a"}`, "command.destinationPath",
 			"command.destinationPath is required and takes a string that is not empty",
 		},
-		{`{"type":"shell","command":"a","id":1.5}`, "command.id", "command.id takes a string or an integer, got a number"},
+		{`{"type":"shell","command":"a","id":[1]}`, "command.id", "command.id takes a string or a number, got an array"},
 		{`{"type":"shell","command":"a","tty":1}`, "command.tty", "command.tty takes a boolean, got a number"},
 	} {
 		_, err := newCommands().decode("command", []byte(test.text))

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+
+	"codebeaker/session"
 )
 
 // conn is a connection. Its reader, its writer and its calls share state and
@@ -23,10 +25,12 @@ type conn struct {
 	link *link
 	log  *slog.Logger
 
-	// cancel ends the context of the calls.
-	cancel context.CancelFunc
-	// run starts a call on a goroutine of its own; calls counts those.
-	run   func(*call)
+	// cancel ends the context of the calls, and endWaits that of those which only
+	// wait for the sake of the client.
+	cancel, endWaits context.CancelCauseFunc
+	// start prepares a call, and returns what carries it out on a goroutine of its
+	// own; calls counts those.
+	start func(*call) (run func())
 	calls sync.WaitGroup
 
 	// audience is what the client is told of unasked.
@@ -43,13 +47,15 @@ type conn struct {
 
 // newConn takes over ws and link. The context is that of the calls.
 func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *conn {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	waits, endWaits := context.WithCancelCause(ctx)
 	c := &conn{
 		srv:      srv,
 		ws:       ws,
 		link:     l,
 		log:      srv.opts.Log.With("remote", l.RemoteAddr().String()),
 		cancel:   cancel,
+		endWaits: endWaits,
 		audience: newAudience(srv.opts.MaxFollowed),
 		wake:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),
@@ -59,13 +65,23 @@ func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *con
 			maxQueued:   srv.opts.MaxQueuedBytes,
 			maxNotified: srv.opts.MaxNotifiedBytes,
 			queues:      map[string][]*call{},
+			calls:       map[*call]struct{}{},
 		},
 	}
-	c.run = func(call *call) {
-		defer c.calls.Done()
-		response := c.srv.respond(ctx, c, call)
-		c.update(func(s *state) { s.finish(call, response) })
-		c.srv.endCall()
+	c.start = func(call *call) func() {
+		all := ctx
+		if call.method.forClient {
+			all = waits
+		}
+		own, stop := context.WithCancelCause(all)
+		call.stop = stop
+		return func() {
+			defer c.calls.Done()
+			defer stop(nil)
+			response := c.srv.respond(own, c, call)
+			c.update(func(s *state) { s.finish(call, response) })
+			c.srv.endCall()
+		}
 	}
 	ws.SetPingHandler(func(data string) error {
 		// Of pings that come faster than pongs leave, the last is answered, as
@@ -78,7 +94,7 @@ func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *con
 }
 
 // serve returns when the connection is closed, and its calls and followers have
-// ended.
+// ended. A client that leaves gives up its place; what it asked for goes on.
 func (c *conn) serve() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
@@ -86,21 +102,35 @@ func (c *conn) serve() {
 	writer.Wait()
 	_ = c.link.Close()
 	c.audience.close()
+	c.srv.leave(c)
+	grace := time.AfterFunc(c.srv.opts.CloseTimeout, func() { c.endWaits(session.ErrLeft) })
+	defer grace.Stop()
 	c.calls.Wait()
 	c.audience.working.Wait()
-	c.cancel()
+	c.cancel(nil)
 }
 
-// update changes the state and sets everyone going whom that concerns.
+// giveUp ends everything that goes on for the connection.
+func (c *conn) giveUp(why error) {
+	c.cancel(why)
+	c.audience.close()
+}
+
+// update changes the state under the lock, starts the calls and followers that can
+// start, and wakes the writer and the reader.
 func (c *conn) update(change func(*state)) {
 	c.mu.Lock()
 	change(&c.state)
 	c.state.admit()
 	ready, followers := c.state.start(), c.state.beginning()
-	c.calls.Add(len(ready))
-	c.mu.Unlock()
+	runs := make([]func(), 0, len(ready))
 	for _, call := range ready {
-		go c.run(call)
+		runs = append(runs, c.start(call))
+	}
+	c.calls.Add(len(runs))
+	c.mu.Unlock()
+	for _, run := range runs {
+		go run()
 	}
 	for _, f := range followers {
 		c.audience.begin(f)

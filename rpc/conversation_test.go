@@ -70,11 +70,13 @@ var conversations = []struct {
 > {"jsonrpc":"2.0","id":null,"method":"session.list"}
 < {"jsonrpc":"2.0","id":null,"result":{"count":0,"sessions":[]}}
 > {"jsonrpc":"2.0","id":1.5,"method":"session.list"}
-< {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: id takes a string, an integer or null, got 1.5"}}
+< {"jsonrpc":"2.0","id":1.5,"result":{"count":0,"sessions":[]}}
 > {"jsonrpc":"2.0","id":1e2,"method":"session.list"}
-< {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: id takes a string, an integer or null, got 1e2"}}
+< {"jsonrpc":"2.0","id":1e2,"result":{"count":0,"sessions":[]}}
+> {"jsonrpc":"2.0","id":1.5,"method":7}
+< {"jsonrpc":"2.0","id":1.5,"error":{"code":-32600,"message":"invalid request: method takes a string, got a number"}}
 > {"jsonrpc":"2.0","id":{"a":1},"method":"session.list"}
-< {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: id takes a string, an integer or null, got an object"}}
+< {"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"invalid request: id takes a string, a number or null, got an object"}}
 `},
 	{name: "examples of the specification", text: `
 > {"jsonrpc": "2.0", "method": "foobar", "id": "1"}

@@ -11,8 +11,8 @@
 // Lifecycle of a connection: one goroutine reads messages and turns them into
 // calls, one writes replies, and every call runs on a goroutine of its own.
 // What has been received is carried out even if the client leaves; only the
-// replies are dropped then, and its followers end. A connection is forgotten when
-// its last call ended.
+// replies are dropped then, and its followers end. Another client can have its
+// place. A connection is forgotten when its last call ended.
 //
 // Order: calls of one connection that name the same session, or give input to
 // the same execution, run one at a time in the order of arrival, also within a

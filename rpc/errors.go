@@ -52,6 +52,10 @@ func invalidParams(field, format string, args ...any) *wireError {
 	return e
 }
 
+func cancelled() *wireError {
+	return &wireError{Code: codeCancelled, Message: "the request was cancelled"}
+}
+
 func shuttingDown() *wireError {
 	return &wireError{Code: codeCancelled, Message: "the server is shutting down"}
 }
@@ -130,8 +134,8 @@ func translate(err error) *wireError {
 		return &wireError{Code: codeCancelled, Message: "the execution was cancelled before its program ran"}
 	case errors.Is(err, session.ErrShutdown):
 		return shuttingDown()
-	case errors.Is(err, context.Canceled):
-		return &wireError{Code: codeCancelled, Message: "the request was cancelled"}
+	case errors.Is(err, context.Canceled), errors.Is(err, session.ErrLeft):
+		return cancelled()
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ func (s *Server) execute(ctx context.Context, from *caller, p *executeParams) (*
 	if !p.Command.background {
 		return s.executeFollowed(ctx, from, e)
 	}
+	from.undo = append(from.undo, func(context.Context) { e.Cancel() })
 	if !waitFor(e.Started(), ctx.Done()) {
 		return nil, fmt.Errorf("start program: %w", ctx.Err())
 	}
@@ -64,7 +65,7 @@ func (s *Server) execute(ctx context.Context, from *caller, p *executeParams) (*
 			return nil, err
 		}
 		f.announce = true
-		from.after = append(from.after, f)
+		from.followAfter(f)
 	}
 	return &session.Outcome{
 		Success: true, Duration: s.now().Sub(begun),
@@ -82,10 +83,10 @@ func (s *Server) executeFollowed(ctx context.Context, from *caller, e *session.E
 	}
 	f.announce = true
 	from.audience.begin(f)
-	<-f.done // which ends with ctx, too
-	if !waitFor(e.Done(), ctx.Done()) {
-		e.Cancel()
-		<-e.Done()
+	waitFor(f.done, ctx.Done())
+	if err := e.Await(ctx); err != nil {
+		return nil, err
 	}
+	<-f.done
 	return e.Outcome()
 }

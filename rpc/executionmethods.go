@@ -38,13 +38,14 @@ func (s *Server) executionRun(ctx context.Context, from *caller, p *runParams) (
 		return statusOnlyResult{}, atTopLevel(err)
 	}
 	defer e.Release()
+	from.undo = append(from.undo, func(context.Context) { e.Cancel() })
 	f, err := from.follow(ctx, e, 0, 0)
 	if err != nil {
 		e.Cancel()
 		return statusOnlyResult{}, err
 	}
 	f.announce = true
-	from.after = append(from.after, f)
+	from.followAfter(f)
 	return statusOnlyResult{ExecutionID: e.ID(), Status: session.StatusQueued}, nil
 }
 
@@ -110,7 +111,7 @@ func (s *Server) executionAttach(ctx context.Context, from *caller, p *attachPar
 	}
 	info := e.Info()
 	f.announce = info.Status == session.StatusQueued
-	from.after = append(from.after, f)
+	from.followAfter(f)
 	return attachResult{
 		ExecutionID:  e.ID(),
 		SessionID:    info.SessionID,

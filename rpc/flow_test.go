@@ -344,7 +344,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 }
 
 func TestStateOfALostConnectionHoldsNoReplies(t *testing.T) {
-	st := &state{maxRequests: 10, maxBytes: 100, maxQueued: 10, queues: map[string][]*call{}}
+	st := &state{maxRequests: 10, maxBytes: 100, maxQueued: 10, queues: map[string][]*call{}, calls: map[*call]struct{}{}}
 	take := func(sessionID string) *call {
 		f := &frame{size: 50, responses: make([][]byte, 1)}
 		c := &call{frame: f, queue: sessionID, request: request{id: nullID()}}

@@ -34,9 +34,10 @@ type follower struct {
 // follow returns a follower of an execution from the offsets on. The caller sees
 // that it is begun. It takes the place of another that the connection has for
 // the execution, which has sent its last when follow returns. The caller holds the
-// execution; the follower does until it ends. The context is that of the
-// connection's calls.
+// execution; the follower does until it ends. It ends with the connection, and not
+// with ctx.
 func (c *conn) follow(ctx context.Context, e *session.Execution, stdout, stderr int64) (*follower, error) {
+	ctx = context.WithoutCancel(ctx)
 	own, stop := context.WithCancel(ctx)
 	f := &follower{
 		conn: c, execution: e, session: e.Info().SessionID,
@@ -71,7 +72,7 @@ func (c *conn) follow(ctx context.Context, e *session.Execution, stdout, stderr 
 // known.
 func (f *follower) tell(ctx context.Context, watch func(sessionID string)) {
 	e, c := f.execution, f.conn
-	if !waitFor(e.Started(), ctx.Done()) {
+	if !waitFor(e.Started(), ctx.Done()) || ctx.Err() != nil {
 		return
 	}
 	info := e.Info()
@@ -135,9 +136,9 @@ func (f *follower) tellOutput(ctx context.Context, info session.ExecutionInfo, s
 }
 
 // watch has the connection told when a session closes. One watch is enough for
-// a session. The context is that of the connection's calls.
+// a session. It ends with the connection, and not with ctx.
 func (c *conn) watch(ctx context.Context, sessionID string) {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &watch{stop: stop, done: make(chan struct{}), apart: make(chan struct{})}
 	if !c.audience.watch(sessionID, w) {
 		stop()

@@ -332,7 +332,7 @@ func (s *testServer) states(f func(*state)) {
 func (s *testServer) connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.places
+	return s.serving
 }
 
 // pipeListener listens for connections that no kernel buffers.

@@ -47,7 +47,12 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer s.unreserve()
+	made := false
+	defer func() {
+		if !made {
+			s.unreserve()
+		}
+	}()
 
 	// Not the buffers of the HTTP server: they would read past the link.
 	upgrader := websocket.Upgrader{
@@ -67,6 +72,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 	}
 	// Calls outlive the connection, and so the context of its request.
 	c := newConn(context.WithoutCancel(r.Context()), s, ws, l)
+	made = true
 	defer s.remove(c)
 	if !s.add(c) {
 		c.close(websocket.CloseGoingAway, "server is shutting down")
@@ -122,7 +128,7 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) writeHealth(w http.ResponseWriter, reason string) {
 	s.mu.Lock()
-	connections := s.places
+	connections := s.serving
 	s.mu.Unlock()
 	h := health{
 		Status:        "Healthy",

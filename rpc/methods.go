@@ -20,6 +20,11 @@ type method struct {
 	// oneByOne says that the method's calls on a connection wait for each other, as
 	// their results are large and nothing else bounds how many there are at a time.
 	oneByOne bool
+	// forClient says that a call waits for nothing but the sake of its client, and
+	// soon ends when that has left.
+	forClient bool
+	// ends says that the method ends others. It does not wait for the client to read.
+	ends bool
 	// params is the plan of the params, result the type of the results, and
 	// errors are the codes that the method may answer beyond those of JSON-RPC.
 	params *object
@@ -37,6 +42,16 @@ type caller struct {
 	*conn
 	// after are followers to begin once the reply is queued.
 	after []*follower
+	// undo takes back what the call did, if the call is cancelled before the client
+	// is told of it.
+	undo []func(ctx context.Context)
+}
+
+// followAfter tells the client what becomes of an execution, once the reply is
+// queued.
+func (from *caller) followAfter(f *follower) {
+	from.after = append(from.after, f)
+	from.undo = append(from.undo, func(context.Context) { f.stop() })
 }
 
 // noParams are the params of methods that need none.
@@ -67,11 +82,13 @@ func (s *Server) methodTable() map[string]method {
 		"execution.detach": newMethod(s, "Ends the notifications of an execution on this connection. The program goes on.",
 			s.executionDetach, codeNoExecution),
 		"execution.input": newMethod(s, "Writes to a program's standard input. The reply comes when there was room for all of it.",
-			s.executionInput, codeNoExecution, codeState).orderedBy("executionId"),
+			s.executionInput, codeNoExecution, codeState).orderedBy("executionId").endsWithClient(),
 		"execution.signal": newMethod(s, "Sends a signal to a program.", s.executionSignal, codeNoExecution, codeState),
-		"execution.cancel": newMethod(s, "Kills a program with all that it started.", s.executionCancel, codeNoExecution),
+		"execution.cancel": newMethod(s, "Kills a program with all that it started.", s.executionCancel, codeNoExecution).endsOthers(),
 		"execution.resize": newMethod(s, "Gives a program's terminal another size.", s.executionResize, codeNoExecution, codeState),
-		"rpc.discover":     newMethod(s, "Returns this document.", s.discover),
+		"rpc.cancel": newMethod(s, "Ends a request of this connection that has no answer yet: it answers -32008, and what it started is cancelled as execution.cancel would.",
+			s.rpcCancel).endsOthers(),
+		"rpc.discover": newMethod(s, "Returns this document.", s.discover),
 	}
 }
 
@@ -102,6 +119,18 @@ func (m method) orderedBy(field string) method {
 // oneAtATime says that calls of the method wait for each other.
 func (m method) oneAtATime() method {
 	m.oneByOne = true
+	return m
+}
+
+// endsWithClient says that calls of the method end when their client has left.
+func (m method) endsWithClient() method {
+	m.forClient = true
+	return m
+}
+
+// endsOthers says that the method ends others, and waits for nobody.
+func (m method) endsOthers() method {
+	m.ends = true
 	return m
 }
 

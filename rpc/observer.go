@@ -38,7 +38,7 @@ type Stats struct {
 // Stats counts what all connections have. It waits for none of them.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
-	stats := Stats{Connections: s.places, Connected: s.connected}
+	stats := Stats{Connections: s.serving, Connected: s.connected}
 	s.mu.Unlock()
 	s.eachConn(func(c *conn) {
 		c.mu.Lock()

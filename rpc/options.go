@@ -11,8 +11,9 @@ import (
 
 // The interfaces below are what a Server needs; *session.Manager is all of
 // them. Their methods are called concurrently. They must return soon after their
-// context ends, which happens only when a Shutdown runs out of time, never
-// because a client left.
+// context ends: when the request is cancelled, when a Shutdown runs out of time, or,
+// with session.ErrLeft as its cause, when nobody waits any more for what goes on
+// all the same.
 
 // Sessions makes and ends sessions.
 type Sessions interface {
@@ -26,8 +27,8 @@ type Sessions interface {
 // Commands carries out what clients have done in a session, or in one that is
 // made for it. The caller releases an execution that it gets.
 type Commands interface {
-	// Execute returns when the command has ended. It ends a program whose context
-	// ends.
+	// Execute returns when the command has ended. It cancels a program whose context
+	// ends, unless the cause is session.ErrLeft.
 	Execute(ctx context.Context, sessionID string, cmd session.Command) (*session.Outcome, error)
 	// Start returns at once. The program does not end with the context.
 	Start(ctx context.Context, sessionID string, p session.Program, background bool) (*session.Execution, error)
@@ -79,8 +80,8 @@ type Options struct {
 	MaxMessageBytes int64
 	// MaxBatch bounds the entries of a batch. Default 1000.
 	MaxBatch int
-	// MaxConnections bounds connections, including those whose client left while
-	// calls still run. Default 1024.
+	// MaxConnections bounds connections. As many again, whose client left, may have
+	// calls that still run; of more, those that left first are given up. Default 1024.
 	MaxConnections int
 	// MaxPendingRequests is how many requests of a connection may be without a
 	// written reply before the reader stops, those not counted that wait for an
@@ -111,7 +112,8 @@ type Options struct {
 	// PingInterval is how often a ping is sent. A connection on which nothing
 	// moves for two and a half intervals is dropped. Default 30 s.
 	PingInterval time.Duration
-	// CloseTimeout is how long the client may take to answer a close frame.
+	// CloseTimeout is how long the client may take to answer a close frame, and how
+	// long input of a client that has left waits for a program to read it.
 	// Default 5 s.
 	CloseTimeout time.Duration
 }

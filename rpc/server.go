@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"codebeaker/session"
 )
 
 // Server is the front of the server. It is made by New.
@@ -27,9 +29,11 @@ type Server struct {
 
 	mu        sync.Mutex
 	places    int    // taken by connections, those being made included
+	serving   int    // those, and the ones whose client left
 	connected uint64 // connections that were added
 	conns     map[*conn]struct{}
-	calls     int // taken and not ended, of all connections
+	left      []*conn // those whose client left, the first one first
+	calls     int     // taken and not ended, of all connections
 	stopping  bool
 	// idle is closed when stopping and no call is left, gone when no connection
 	// is left either.
@@ -75,7 +79,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	if !waitFor(s.idle, ctx.Done()) {
 		err = fmt.Errorf("wait for running requests: %w", context.Cause(ctx))
-		s.eachConn(func(c *conn) { c.cancel() })
+		s.eachConn(func(c *conn) { c.giveUp(context.Canceled) })
 		grace := time.NewTimer(s.opts.CloseTimeout)
 		defer grace.Stop()
 		waitFor(s.idle, grace.C)
@@ -138,7 +142,7 @@ func (s *Server) stop() {
 func (s *Server) signal() {
 	if s.stopping && s.calls == 0 {
 		closeOnce(s.idle)
-		if s.places == 0 {
+		if s.serving == 0 {
 			closeOnce(s.gone)
 		}
 	}
@@ -190,14 +194,16 @@ func (s *Server) reserve() error {
 			s.opts.MaxConnections)
 	}
 	s.places++
+	s.serving++
 	return nil
 }
 
-// unreserve gives a place back.
+// unreserve gives the place back of a connection that was never made.
 func (s *Server) unreserve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.places--
+	s.serving--
 	s.signal()
 }
 
@@ -211,8 +217,32 @@ func (s *Server) add(c *conn) bool {
 	return !s.stopping
 }
 
+// leave gives back the place of a connection whose client left. Of more such
+// connections than there may be others, the first ones are given up: what waits
+// for them ends, and not what they started.
+func (s *Server) leave(c *conn) {
+	s.mu.Lock()
+	s.places--
+	s.left = append(s.left, c)
+	var first *conn
+	if len(s.left) > s.opts.MaxConnections {
+		first = s.left[0]
+		s.left = slices.Delete(s.left, 0, 1)
+	}
+	s.mu.Unlock()
+	if first != nil {
+		first.giveUp(session.ErrLeft)
+	}
+}
+
+// remove forgets a connection that left, with all that it had.
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	if at := slices.Index(s.left, c); at >= 0 {
+		s.left = slices.Delete(s.left, at, at+1)
+	}
+	s.serving--
+	s.signal()
 }

@@ -72,7 +72,7 @@ type ignoredParams struct {
 	Security          anything `json:"security" doc:"Without effect."`
 }
 
-func (s *Server) sessionCreate(ctx context.Context, _ *caller, p *createParams) (createResult, error) {
+func (s *Server) sessionCreate(ctx context.Context, from *caller, p *createParams) (createResult, error) {
 	info, err := s.opts.Sessions.Create(ctx, session.CreateRequest{
 		Language:    p.Language,
 		IdleTimeout: p.IdleTimeout,
@@ -83,6 +83,11 @@ func (s *Server) sessionCreate(ctx context.Context, _ *caller, p *createParams) 
 	if err != nil {
 		return createResult{}, err
 	}
+	from.undo = append(from.undo, func(ctx context.Context) {
+		if err := s.opts.Sessions.Close(ctx, info.ID); err != nil {
+			from.log.Warn("close a session whose creation was cancelled", "container", info.ContainerID, "error", err)
+		}
+	})
 	result := newCreateResult(info)
 	if p.Timings {
 		result.Timings = newTimingsResult(info.Timings)

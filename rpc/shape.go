@@ -289,15 +289,15 @@ func permissionBits() shape {
 	})
 }
 
-// anyID keeps a string or an integer as it was sent.
+// anyID keeps a string or a number as it was sent.
 func anyID() shape {
-	return scalar("a string or an integer", idSchema(), func(dst reflect.Value, raw []byte) bool {
+	return scalar("a string or a number", idSchema(), func(dst reflect.Value, raw []byte) bool {
 		dst.SetBytes(raw)
 		return isID(raw)
 	})
 }
 
-func idSchema() *schema { return &schema{Type: []string{"string", "integer"}} }
+func idSchema() *schema { return &schema{Type: []string{"string", "number"}} }
 
 // decodeBase64 decodes content that the field at path holds.
 func decodeBase64(path string, content []byte) ([]byte, error) {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -40,6 +41,10 @@ type call struct {
 	refused *wireError
 	// after are to begin once the reply is queued.
 	after []*follower
+	// fate says whether the call was cancelled before it was answered.
+	fate fate
+	// stop ends the context of the call; nil until the call starts.
+	stop context.CancelCauseFunc
 }
 
 // outgoing is something to be written.
@@ -90,6 +95,8 @@ type state struct {
 	queues map[string][]*call
 	// runnable are calls that nothing but the bound on replies holds back.
 	runnable []*call
+	// calls are those that have not ended.
+	calls map[*call]struct{}
 
 	// outbox has the replies and notifications that are not written. Queued and
 	// notified are their bytes, with those of the one that is being written.
@@ -116,6 +123,7 @@ func (s *state) take(f *frame, calls []*call) {
 	}
 	f.left = len(calls)
 	for _, c := range calls {
+		s.calls[c] = struct{}{}
 		if c.queue == "" {
 			s.runnable = append(s.runnable, c)
 		} else if waiting, busy := s.queues[c.queue]; busy {
@@ -133,11 +141,16 @@ func (s *state) take(f *frame, calls []*call) {
 
 // start takes the calls that are to be started now.
 func (s *state) start() []*call {
-	if s.queued >= s.maxQueued {
-		return nil // until the client has read, or is lost
-	}
 	ready := s.runnable
 	s.runnable = nil
+	if s.queued >= s.maxQueued { // until the client has read, or is lost
+		ready = slices.DeleteFunc(ready, func(c *call) bool {
+			if c.waitsForReplies() {
+				s.runnable = append(s.runnable, c)
+			}
+			return c.waitsForReplies()
+		})
+	}
 	for _, c := range ready {
 		if c.id != nil && c.frame.bytes >= s.maxQueued {
 			c.refused = &wireError{
@@ -152,6 +165,7 @@ func (s *state) start() []*call {
 // finish records the response to a call, nil for a notification, and lets the
 // next call of the queue run.
 func (s *state) finish(c *call, response []byte) {
+	delete(s.calls, c)
 	if c.queue != "" {
 		if waiting := s.queues[c.queue]; len(waiting) > 0 {
 			s.runnable = append(s.runnable, waiting[0])
@@ -285,3 +299,6 @@ func (s *state) lose() {
 	s.pong = nil
 	s.discard()
 }
+
+// waitsForReplies says whether the call waits for the client to read what is queued.
+func (c *call) waitsForReplies() bool { return !c.method.ends && c.refused == nil }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"golang.org/x/sys/unix"
@@ -33,7 +36,70 @@ func (r *Runtime) openFIFOs(ctx context.Context, set *cio.FIFOSet) (processIO, e
 type copied struct{ *cio.DirectIO }
 
 func (c copied) streams() (Streams, error) {
-	return Streams{Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}, nil
+	return Streams{Stdin: &copiedInput{fifo: c.Stdin}, Stdout: c.Stdout, Stderr: c.Stderr}, nil
+}
+
+// copiedInput is the input's FIFO with deadlines, which containerd's type has not:
+// it writes to a descriptor of its own.
+type copiedInput struct {
+	fifo io.WriteCloser
+
+	mu   sync.Mutex
+	file *os.File // nil before the first write
+}
+
+// Write waits for the shim to open the other end, too. The first write, which
+// starts the program, is the only one that may have to.
+func (c *copiedInput) Write(p []byte) (int, error) {
+	f, err := c.open()
+	if err != nil {
+		return 0, err
+	}
+	return f.Write(p)
+}
+
+func (c *copiedInput) open() (*os.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file != nil {
+		return c.file, nil
+	}
+	fifo, ok := c.fifo.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("write to a FIFO: %T has no descriptor", c.fifo)
+	}
+	raw, err := fifo.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	own := -1
+	controlErr := raw.Control(func(fd uintptr) { own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(controlErr, err); err != nil {
+		return nil, err
+	}
+	c.file = os.NewFile(uintptr(own), "stdin")
+	return c.file, nil
+}
+
+// SetWriteDeadline implements Input.
+func (c *copiedInput) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil {
+		return nil
+	}
+	return c.file.SetWriteDeadline(t)
+}
+
+// Close implements Input.
+func (c *copiedInput) Close() error {
+	err := c.fifo.Close() // ends a first write that still waits
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.file == nil {
+		return err
+	}
+	return errors.Join(err, c.file.Close())
 }
 
 // opened are FIFOs whose other ends are the program's own. That may be over
@@ -103,7 +169,8 @@ func (d *opened) Close() error {
 // ended is the input of a program that is over.
 type ended struct{}
 
-func (ended) Write([]byte) (int, error) { return 0, unix.EPIPE }
-func (ended) Close() error              { return nil }
+func (ended) Write([]byte) (int, error)        { return 0, unix.EPIPE }
+func (ended) SetWriteDeadline(time.Time) error { return nil }
+func (ended) Close() error                     { return nil }
 
-var _ io.WriteCloser = ended{}
+var _ Input = ended{}

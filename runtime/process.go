@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
@@ -54,9 +55,16 @@ type Size struct{ Rows, Columns uint16 }
 // terminal ends by its end-of-file character instead. With a terminal all that
 // is printed is on Stdout, and Stderr is empty.
 type Streams struct {
-	Stdin  io.WriteCloser
+	Stdin  Input
 	Stdout io.Reader
 	Stderr io.Reader
+}
+
+// Input is where a program's standard input is written. A write waits until the
+// program has read, or the deadline is over.
+type Input interface {
+	io.WriteCloser
+	SetWriteDeadline(t time.Time) error
 }
 
 // Process is a program in a container. Its owner owes Close.
@@ -161,7 +169,7 @@ func (c *Container) start(ctx context.Context, process *specs.Process, o startOp
 	}
 	p.streams = streams
 	if _, over := streams.Stdin.(ended); !over {
-		p.streams.Stdin = &stdin{WriteCloser: streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
+		p.streams.Stdin = &stdin{Input: streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
 	}
 	if o.terminal {
 		p.streams.Stderr = strings.NewReader("")
@@ -202,11 +210,11 @@ func (p *Process) enter(pid int) error {
 // stdin is a program's standard input. The shim holds the FIFO open as well,
 // until it is told to end it.
 type stdin struct {
-	io.WriteCloser
+	Input
 	end func() error
 }
 
-func (s *stdin) Close() error { return errors.Join(s.WriteCloser.Close(), s.end()) }
+func (s *stdin) Close() error { return errors.Join(s.Input.Close(), s.end()) }
 
 func (p *Process) endStdin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cleanupTimeout)

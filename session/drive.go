@@ -81,7 +81,7 @@ func (s *session) startStep(ctx context.Context, e *Execution, p *plan, n int, o
 	r.work.Go(func() {
 		defer func() { <-e.typing }()
 		// A program that ends without reading all of it is no error.
-		_ = e.typeIn(streams.Stdin, opts.Stdin, !opts.StdinOpen)
+		_ = e.typeIn(context.WithoutCancel(ctx), streams.Stdin, opts.Stdin, !opts.StdinOpen)
 	})
 	return r, nil
 }

@@ -20,6 +20,9 @@ var (
 	ErrLanguage = fmt.Errorf("language not available: %w", errdefs.ErrFailedPrecondition)
 	// ErrCancelled is an execution that was cancelled before its session was made.
 	ErrCancelled = fmt.Errorf("the execution was cancelled before its program ran: %w", errdefs.ErrAborted)
+	// ErrLeft is nobody who waits any more. As the cause of a context it ends the
+	// wait, and not what is waited for.
+	ErrLeft = fmt.Errorf("nobody waits any more: %w", errdefs.ErrAborted)
 	// ErrShutdown is a manager that is shutting down.
 	ErrShutdown = fmt.Errorf("server is shutting down: %w", errdefs.ErrUnavailable)
 )

@@ -2,9 +2,8 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,7 +104,7 @@ type Execution struct {
 	// process runs, or is nil. Its stdin is where typed text goes; nil when it
 	// has ended.
 	process Process
-	stdin   io.WriteCloser
+	stdin   runtime.Input
 	// outcome is without what was printed, which is in logs.
 	outcome *Outcome
 	err     error
@@ -222,62 +221,21 @@ func (e *Execution) count(n int64) {
 	}
 }
 
-// Input writes to the program's standard input and, where eof, ends it. It
-// waits while the program does not read, so that one call after another keeps
-// their order. A *StateError says that there is no standard input any more.
-func (e *Execution) Input(ctx context.Context, data []byte, eof bool) error {
+// Await waits for the end of the execution. It cancels the execution if ctx ends
+// before, and then waits for that; but if the cause is ErrLeft, the execution runs
+// on and ErrLeft is the error.
+func (e *Execution) Await(ctx context.Context) error {
 	select {
-	case e.typing <- struct{}{}:
-		defer func() { <-e.typing }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	e.mu.Lock()
-	stdin := e.stdin
-	e.mu.Unlock()
-	if stdin == nil {
-		return e.stateError("standard input has ended")
-	}
-	return e.typeIn(stdin, data, eof)
-}
-
-// typeIn writes to stdin. The caller holds typing.
-func (e *Execution) typeIn(stdin io.WriteCloser, data []byte, eof bool) error {
-	if eof && e.tty {
-		data = append(slices.Clip(data), endOfFile(data)...)
-	}
-	if len(data) > 0 {
-		if _, err := stdin.Write(data); err != nil {
-			return e.stateError("the program does not read any more")
-		}
-	}
-	if eof && !e.tty {
-		return e.endInput()
-	}
-	return nil
-}
-
-// endOfFile is what a person types to end the input of a terminal after data:
-// the character counts for what stands before it in its line, if anything, and
-// only then for the end.
-func endOfFile(data []byte) []byte {
-	const eot = 0x04
-	if len(data) == 0 || data[len(data)-1] == '\n' {
-		return []byte{eot}
-	}
-	return []byte{eot, eot}
-}
-
-// endInput ends standard input, once.
-func (e *Execution) endInput() error {
-	e.mu.Lock()
-	stdin := e.stdin
-	e.stdin = nil
-	e.mu.Unlock()
-	if stdin == nil {
+	case <-e.done:
 		return nil
+	case <-ctx.Done():
 	}
-	return stdin.Close()
+	if errors.Is(context.Cause(ctx), ErrLeft) {
+		return ErrLeft
+	}
+	e.Cancel()
+	<-e.done
+	return nil
 }
 
 // Signal sends a signal, such as "SIGTERM", "TERM" or "15", to the program

@@ -79,8 +79,13 @@ type filesProcess struct {
 }
 
 func (p *filesProcess) Streams() runtime.Streams {
-	return runtime.Streams{Stdin: p.toHelper, Stdout: p.fromHelper}
+	return runtime.Streams{Stdin: patient{p.toHelper}, Stdout: p.fromHelper}
 }
+
+// patient is an input that no deadline ends.
+type patient struct{ io.WriteCloser }
+
+func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 func (p *filesProcess) Kill() error {
 	p.cancel()

@@ -235,7 +235,8 @@ func (m *Manager) Touch(ctx context.Context, id string) (Info, error) {
 
 // Execute carries out a command and returns its outcome. A program that fails
 // is an outcome; errors are ErrNotFound, ErrClosed, *PathError, *InvalidError,
-// *LimitError, ErrShutdown or the host's. A program is ended when ctx is.
+// *LimitError, ErrShutdown or the host's. A program is cancelled when ctx ends,
+// unless the cause is ErrLeft.
 func (m *Manager) Execute(ctx context.Context, id string, cmd Command) (*Outcome, error) {
 	if p, ok := cmd.(Program); ok {
 		return m.runProgram(ctx, id, p)

@@ -1,11 +1,16 @@
 package session
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // closed counts how often it was closed.
 type closed int
 
 func (c *closed) Write(b []byte) (int, error) { return len(b), nil }
+
+func (*closed) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *closed) Close() error {
 	*c++

@@ -133,8 +133,7 @@ func (s *session) because(err error) error {
 	}
 }
 
-// runProgram starts a program and waits for its end. It is cancelled when ctx
-// ends.
+// runProgram starts a program and waits for its end, as Await does.
 func (m *Manager) runProgram(ctx context.Context, id string, p Program) (*Outcome, error) {
 	started := time.Now()
 	e, err := m.Start(ctx, id, p, false)
@@ -142,11 +141,8 @@ func (m *Manager) runProgram(ctx context.Context, id string, p Program) (*Outcom
 		return nil, err
 	}
 	defer e.Release()
-	select {
-	case <-e.Done():
-	case <-ctx.Done():
-		e.Cancel()
-		<-e.Done()
+	if err := e.Await(ctx); err != nil {
+		return nil, err
 	}
 	outcome, err := e.Outcome()
 	if err != nil {

@@ -421,6 +421,58 @@ func TestCancelIsNotHeldUpByInputThatNobodyReads(t *testing.T) {
 	}
 }
 
+// Input that a program does not read is ended by its client, and the program reads
+// what comes after.
+func TestInputThatNobodyReadsIsCancelled(t *testing.T) {
+	s := busybox(t)
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("terminal %v", tty), func(t *testing.T) {
+			b := s.session(t, nil)
+			id := b.do(object{
+				"type": "execute_shell", "command": "until [ -e go ]; do sleep 0.05; done; exec cat > /dev/null", "background": true, "tty": tty,
+			}).Result.ExecutionID
+			conn := s.raw(t)
+			send := func(id any, method string, params object) {
+				t.Helper()
+				if err := conn.WriteJSON(object{"jsonrpc": "2.0", "id": id, "method": method, "params": params}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			receive := func(id any) (err *client.Error) {
+				t.Helper()
+				var a struct {
+					ID    any
+					Error *client.Error
+				}
+				if err := conn.ReadJSON(&a); err != nil || a.ID != id {
+					t.Fatalf("got the answer to %v, %v; want that to %v", a.ID, err, id)
+				}
+				return a.Error
+			}
+			send("input", "execution.input", object{"executionId": id, "data": strings.Repeat("x\n", 1<<20)})
+			send("cancel", "rpc.cancel", object{"id": "input"})
+			if err := receive("cancel"); err != nil {
+				t.Error(err)
+			}
+			if err := receive("input"); err == nil || err.Code != -32008 {
+				t.Errorf("the input is answered with %v", err)
+			}
+			b.do(object{"type": "write_file", "path": "go", "content": ""})
+			send("end", "execution.input", object{"executionId": id, "data": "\n", "eof": true})
+			if err := receive("end"); err != nil {
+				t.Errorf("input behind it: %v", err)
+			}
+			w := s.wire(t)
+			eventually(t, func() error {
+				if st := w.status(id); st.ExitCode == nil || *st.ExitCode != 0 {
+					return fmt.Errorf("the program is %+v", st)
+				}
+				return nil
+			})
+		})
+	}
+}
+
 func TestTerminalIsARealOne(t *testing.T) {
 	s := busybox(t)
 	b := s.session(t, nil)

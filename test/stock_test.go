@@ -30,6 +30,7 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"ProgramsHaveTheirStreamsAndNothingElse", TestProgramsHaveTheirStreamsAndNothingElse},
 		{"ProgramsStartInTheirCgroup", TestProgramsStartInTheirCgroup},
 		{"StandardInputIsWhatTheClientSaid", TestStandardInputIsWhatTheClientSaid},
+		{"InputThatNobodyReadsIsCancelled", TestInputThatNobodyReadsIsCancelled},
 		{"OutputArrivesWhileTheProgramRuns", TestOutputArrivesWhileTheProgramRuns},
 		{"OutputPastTheLimitIsCutAndSaysSo", TestOutputPastTheLimitIsCutAndSaysSo},
 		{"TerminalIsARealOne", TestTerminalIsARealOne},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 	"syscall"
@@ -185,7 +186,7 @@ type Process struct {
 	Options runtime.ExecOptions
 	// Stdin, Stdout and Stderr are the program's ends of its streams. What is
 	// written waits for its reader.
-	Stdin          *io.PipeReader
+	Stdin          io.ReadCloser
 	Stdout, Stderr *io.PipeWriter
 
 	container *Container
@@ -204,7 +205,7 @@ func newProcess(c *Container, opts runtime.ExecOptions) *Process {
 		Options: opts, container: c, signals: make(chan syscall.Signal, 16), sizes: make(chan runtime.Size, 16),
 		killed: make(chan struct{}), done: make(chan struct{}),
 	}
-	in, stdin := io.Pipe()
+	in, stdin := net.Pipe() // which has deadlines
 	stdout, out := io.Pipe()
 	stderr, errOut := io.Pipe()
 	p.Stdin, p.Stdout, p.Stderr = in, out, errOut
