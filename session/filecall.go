@@ -14,8 +14,30 @@ import (
 	"codebeaker/runtime/agent"
 )
 
-// errConnectionLost is a connection to a helper that ended.
-var errConnectionLost = errors.New("the connection to the session's file helper ended")
+// lostError is a helper that ended before it answered a request.
+type lostError struct {
+	// again says that another helper may be asked: this one surely did not begin,
+	// or to carry out the request twice is the same as once.
+	again bool
+}
+
+func (e *lostError) Error() string { return "the session's file helper ended during the command" }
+
+// repeatable says whether to carry out a request twice is the same as once.
+func repeatable(req *agent.FileRequest) bool {
+	switch req.Op {
+	case agent.ReadFile, agent.ListDirectory:
+		return true
+	case agent.WriteFile:
+		return !req.Append
+	case agent.MakeDirectory:
+		return req.Recursive
+	case agent.CopyFile:
+		return req.Overwrite
+	default:
+		return false
+	}
+}
 
 // fileClient makes calls to the helper in a session. What comes back is from
 // inside the session, and is checked: no reply may bring more than was asked.
@@ -31,13 +53,14 @@ type fileClient struct {
 
 // fileCall is a call that was not answered in full.
 type fileCall struct {
-	reply   agent.FileReply // so far
-	content []byte          // so far
-	most    int64           // bytes of content that may still come
-	left    int             // entries that may still come
-	bytes   int             // and bytes of their paths
-	prefix  int             // bytes that stand before each
-	done    chan error
+	reply      agent.FileReply // so far
+	content    []byte          // so far
+	most       int64           // bytes of content that may still come
+	left       int             // entries that may still come
+	bytes      int             // and bytes of their paths
+	prefix     int             // bytes that stand before each
+	repeatable bool
+	done       chan error
 }
 
 // newFileClient returns a client that receives until r ends. Its owner owes
@@ -66,7 +89,7 @@ func (c *fileClient) receive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, call := range c.pending {
-		call.done <- errConnectionLost
+		call.done <- &lostError{again: call.repeatable}
 	}
 	c.pending = nil
 	close(c.ended)
@@ -74,7 +97,7 @@ func (c *fileClient) receive() {
 
 // call makes a call and returns its answer, all replies in one. It returns when
 // that is there or the connection ended; the helper is told to give up in time
-// before ctx ends. Errors are *fileCallError, or wrap errConnectionLost.
+// before ctx ends. Errors are *fileCallError or *lostError.
 func (c *fileClient) call(ctx context.Context, req agent.FileRequest) (*agent.FileReply, error) {
 	call, err := c.exchange(ctx, req, nil, 0)
 	if err != nil {
@@ -106,18 +129,19 @@ func (c *fileClient) read(ctx context.Context, req agent.FileRequest) ([]byte, e
 func (c *fileClient) exchange(ctx context.Context, req agent.FileRequest, content []byte, most int64) (*fileCall, error) {
 	req.Timeout = timeoutOf(ctx)
 	call := &fileCall{
-		left: req.MaxEntries, bytes: req.MaxBytes, prefix: len(req.Path) + 1, most: most, done: make(chan error, 1),
+		left: req.MaxEntries, bytes: req.MaxBytes, prefix: len(req.Path) + 1, most: most,
+		repeatable: repeatable(&req), done: make(chan error, 1),
 	}
 	c.mu.Lock()
 	if c.pending == nil {
 		c.mu.Unlock()
-		return nil, errConnectionLost
+		return nil, &lostError{again: true}
 	}
 	c.lastID++
 	id := c.lastID
 	c.pending[id] = call
 	c.mu.Unlock()
-	err, answered := c.send(id, req, content, call.done)
+	err, answered := c.send(id, req, content, call)
 	if !answered {
 		err = <-call.done
 	}
@@ -133,12 +157,12 @@ func (c *fileClient) exchange(ctx context.Context, req agent.FileRequest, conten
 // send sends a request with its content in as many packets as that takes, and
 // stops where the answer comes before the end. It returns the answer then, or
 // where it cannot be hoped for.
-func (c *fileClient) send(id uint32, req agent.FileRequest, content []byte, done <-chan error) (err error, answered bool) {
-	for {
+func (c *fileClient) send(id uint32, req agent.FileRequest, content []byte, call *fileCall) (err error, answered bool) {
+	for first := true; ; first = false {
 		n := min(len(content), agent.MaxChunk)
 		req.More = n < len(content)
 		select {
-		case err = <-done:
+		case err = <-call.done:
 			n, req.More, answered = 0, false, true // the helper waits for an end
 		default:
 		}
@@ -146,7 +170,8 @@ func (c *fileClient) send(id uint32, req agent.FileRequest, content []byte, done
 			c.mu.Lock()
 			delete(c.pending, id)
 			c.mu.Unlock()
-			return fmt.Errorf("%w: %w", errConnectionLost, sendErr), true
+			// The helper does nothing with a part of a packet.
+			return fmt.Errorf("%w: %w", &lostError{again: first || call.repeatable}, sendErr), true
 		}
 		if !req.More {
 			return err, answered

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -99,7 +103,7 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 			const reason = "interrupted: the session's file helper was killed; send the command again"
 			for round := range 2 {
 				refusedPath(t, s, &ListDirectory{Path: "/x"}, "/x", reason)
-				if n := len(s.container.(*filesContainer).helpers()); n != round+1 {
+				if n := len(s.container.(*filesContainer).helpers()); n != (round+1)*maxHelpers {
 					t.Errorf("%d helpers after %d commands", n, round+1)
 				}
 			}
@@ -112,8 +116,11 @@ func TestAnswersWithoutEntriesMayBringNone(t *testing.T) {
 		_, err := w.Write(encodeReply(id, agent.FileReply{Entries: []agent.FileEntry{{Path: "a"}}}))
 		return err
 	}))
-	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "interrupted: the session's file helper was killed; send the command again")
+	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", mayBeDone)
 }
+
+// mayBeDone is what is said of a command whose helper ended.
+const mayBeDone = "interrupted: the session's file helper was killed; the command may have been carried out, so look before you send it again"
 
 func TestUnknownErrorOfTheHelperIsNotPassedOn(t *testing.T) {
 	s := helperSession(t, nil, badHelper(func(id uint32, w io.Writer) error {
@@ -121,6 +128,91 @@ func TestUnknownErrorOfTheHelperIsNotPassedOn(t *testing.T) {
 		return err
 	}))
 	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "failed")
+}
+
+// mortalHelper is a helper of which the first ends with some requests unanswered,
+// and those after it serve.
+func mortalHelper(first func(stdin io.Reader, stdout io.Writer)) serveFiles {
+	var started atomic.Int32
+	return func(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
+		if started.Add(1) == 1 {
+			first(stdin, stdout)
+			return io.EOF
+		}
+		return agent.ServeFiles(ctx, stdin, stdout)
+	}
+}
+
+// A command that a dead helper did not begin is another helper's.
+func TestCommandsDoNotMeetADeadHelper(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir+"/x", "1", 0o644)
+	commands := map[string]func() Command{
+		"append":    func() Command { return &WriteFile{Path: dir + "/a", Content: []byte("1"), Mode: WriteAppend} },
+		"move":      func() Command { return &MoveFile{Source: dir + "/x", Destination: dir + "/y"} },
+		"delete":    func() Command { return &DeleteFile{Path: dir + "/y"} },
+		"directory": func() Command { return &CreateDirectory{Path: dir + "/dir"} },
+	}
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		s := helperSession(t, nil, mortalHelper(func(stdin io.Reader, stdout io.Writer) {
+			packets := agent.NewPackets(stdin, stdout)
+			if id, _, _, err := packets.Receive(); err == nil {
+				_ = packets.Send(id, agent.FileReply{}, nil)
+			}
+		}))
+		files[DeleteFileResult](t, s, &DeleteFile{Path: dir}) // which the first answers, and ends
+		c, ok := s.container.(*filesContainer)
+		if !ok {
+			t.Fatal("no fake container")
+		}
+		eventually(t, "the helper has ended", func() bool { return isClosed(s.files.client.ended) })
+		if name == "delete" {
+			put(t, dir+"/y", "", 0o644)
+		}
+		if _, err := s.executeFile(t.Context(), commands[name]()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(c.helpers()); n != 2 {
+			t.Errorf("%s: %d helpers", name, n)
+		}
+	}
+}
+
+// A command whose helper ends is carried out by another where twice is the same
+// as once, and says so where it is not.
+func TestCommandsWhoseHelperEnds(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir+"/x", "1", 0o644)
+	put(t, dir+"/dir/y", "1", 0o644)
+	for _, tc := range []struct {
+		cmd   Command
+		again bool
+	}{
+		{&WriteFile{Path: dir + "/w", Content: make([]byte, 3*agent.MaxChunk)}, true},
+		{&ReadFile{Path: dir + "/x", Length: -1}, true},
+		{&ListDirectory{Path: dir}, true},
+		{&CreateDirectory{Path: dir + "/d", Recursive: true}, true},
+		{&CopyFile{Source: dir + "/x", Destination: dir + "/c", Overwrite: true}, true},
+		{&CopyFile{Source: dir + "/x", Destination: dir + "/o"}, false},
+		{&CreateDirectory{Path: dir + "/o"}, false},
+		{&WriteFile{Path: dir + "/o", Mode: WriteAppend}, false},
+		{&MoveFile{Source: dir + "/x", Destination: dir + "/o", Overwrite: true}, false},
+		{&DeleteFile{Path: dir + "/x"}, false},
+	} {
+		s := helperSession(t, nil, mortalHelper(func(stdin io.Reader, _ io.Writer) {
+			_, _, _, _ = agent.NewPackets(stdin, nil).Receive()
+		}))
+		_, err := s.executeFile(t.Context(), tc.cmd)
+		switch pathErr := (*PathError)(nil); {
+		case tc.again && err != nil:
+			t.Errorf("%T %+v: %v", tc.cmd, tc.cmd, err)
+		case !tc.again && (!errors.As(err, &pathErr) || pathErr.Reason != mayBeDone):
+			t.Errorf("%T %+v: %v, want %s", tc.cmd, tc.cmd, err, mayBeDone)
+		}
+	}
+	if got, want := entries(t, dir), []string{"c", "d", "dir", "w", "x"}; !slices.Equal(got, want) {
+		t.Errorf("there is %v, want %v", got, want)
+	}
 }
 
 func TestCommandFailsWhenItsHelperIsKilled(t *testing.T) {
@@ -145,9 +237,9 @@ func TestCommandFailsWhenItsHelperIsKilled(t *testing.T) {
 
 func TestFileCommandsEndWithTheirTime(t *testing.T) {
 	s := helperSession(t, func(o *Options) { o.FileTimeout = 1 }, badHelper(func(uint32, io.Writer) error { return nil }))
-	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 1ns")
+	refusedPath(t, s, &ListDirectory{Path: "/x"}, "/x", "timed out after 1ns")
 	s = helperSession(t, func(o *Options) { o.FileTimeout = 20e6 }, badHelper(func(uint32, io.Writer) error { return nil }))
-	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 20ms")
+	refusedPath(t, s, &DeleteFile{Path: "/x"}, "/x", "timed out after 20ms; the command may have been carried out in part")
 }
 
 // The helper remembers a file until its last packet, answered or not.

@@ -73,15 +73,23 @@ func fileError(asked paths, timeout time.Duration, err error) error {
 	timedOut := fmt.Sprintf("timed out after %s", timeout)
 	var (
 		known  *PathError
+		lost   *lostError
 		answer *fileCallError
 	)
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, ErrClosed):
 		return err
-	case errors.Is(err, errHelperEnded):
-		return &PathError{Path: asked.path, Reason: "interrupted: the session's file helper was killed; send the command again"}
+	case errors.Is(err, context.DeadlineExceeded) && errors.As(err, &lost) && !lost.again:
+		return &PathError{Path: asked.path, Reason: timedOut + "; the command may have been carried out in part"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &PathError{Path: asked.path, Reason: timedOut}
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("file command in session: %w", err)
+	case errors.As(err, &lost) && lost.again:
+		return &PathError{Path: asked.path, Reason: "interrupted: the session's file helper was killed; send the command again"}
+	case errors.As(err, &lost):
+		return &PathError{Path: asked.path, Reason: "interrupted: the session's file helper was killed; " +
+			"the command may have been carried out, so look before you send it again"}
 	case errors.As(err, &answer) && answer.reply.Errno == unix.ETIMEDOUT:
 		return &PathError{Path: asked.path, Reason: timedOut}
 	case errors.As(err, &answer):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,8 @@ func (p *filesProcess) Streams() runtime.Streams {
 type patient struct{ io.WriteCloser }
 
 func (patient) SetWriteDeadline(time.Time) error { return nil }
+
+func (p *filesProcess) Signal(context.Context, syscall.Signal) error { return nil }
 
 func (p *filesProcess) Kill() error {
 	p.cancel()

@@ -6,13 +6,22 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+)
+
+const (
+	// maxHelpers bounds the helpers that one command uses up.
+	maxHelpers = 3
+	// wakeInterval is how long an answer may take before the helper is told to go
+	// on, should it be stopped, and then again.
+	wakeInterval = time.Second
 )
 
 // fileServer is the helper inside a session that carries out its file
 // commands, and the client for it. It is started when first needed, and again
-// after it was killed: a program of the session may do that, as may a command
-// that took too long.
+// after it was killed: a program of the session may do that, as may the kernel
+// for want of memory, or a command that took too long.
 type fileServer struct {
 	// nextFile numbers the files of Code.
 	nextFile atomic.Int64
@@ -26,39 +35,74 @@ type fileServer struct {
 	appends sync.Mutex
 }
 
-// errHelperEnded is a helper that went away during a command.
-var errHelperEnded = errors.New("the session's file helper was killed during the command")
-
 // use calls f with a client for the session's files, and with a context that
 // ends after timeout. Where that ends before f returns, the helper is killed,
-// which makes f fail.
+// which makes f fail. f makes one call, and is called again with another helper
+// where the first ended and that call can be made again.
 func (fs *fileServer) use(ctx context.Context, s *session, timeout time.Duration, f func(context.Context, *fileClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	for n := 1; ; n++ {
+		err := fs.useOne(ctx, s, f)
+		lost := (*lostError)(nil)
+		if !errors.As(err, &lost) || ctx.Err() != nil {
+			return err
+		}
+		if isClosed(s.closing) {
+			return errors.Join(ErrClosed, err)
+		}
+		if !lost.again || n == maxHelpers {
+			return err
+		}
+	}
+}
+
+// useOne is use with one helper.
+func (fs *fileServer) useOne(ctx context.Context, s *session, f func(context.Context, *fileClient) error) error {
 	client, process, err := fs.get(ctx, s)
 	if err != nil {
 		return err
 	}
 	killed := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { killed <- process.Kill() })
+	endWaking := keepAwake(ctx, process)
 	err = f(ctx, client)
+	endWaking()
 	if !stop() {
 		err = errors.Join(ctx.Err(), <-killed, err)
 	}
-	if errors.Is(err, errConnectionLost) && isClosed(s.closing) {
-		err = errors.Join(ErrClosed, err)
-	}
-	if errors.Is(err, errConnectionLost) || ctx.Err() != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
-		defer cancel()
-		if stopErr := fs.drop(stopCtx, client); stopErr != nil {
-			s.opts.Log.WarnContext(ctx, "stop file helper", "container", s.containerID, "error", stopErr)
-		}
-		if ctx.Err() == nil {
-			err = fmt.Errorf("%w: %w", errHelperEnded, err)
-		}
+	if errors.As(err, new(*lostError)) || ctx.Err() != nil {
+		fs.drop(ctx, s, client)
 	}
 	return err
+}
+
+// keepAwake has a helper that is late go on, which a program of the session may
+// have stopped: it is the same user's. To one that is only slow that is nothing.
+// It does so until end is called, which waits for it.
+func keepAwake(ctx context.Context, process Process) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var waking sync.WaitGroup
+	waking.Add(1)
+	late := time.AfterFunc(wakeInterval, func() {
+		defer waking.Done()
+		tick := time.NewTicker(wakeInterval)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			_ = process.Signal(ctx, syscall.SIGCONT) // it has ended where that fails
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	})
+	return func() {
+		cancel()
+		if late.Stop() {
+			waking.Done()
+		}
+		waking.Wait()
+	}
 }
 
 // get returns the helper, starting it where there is none.
@@ -68,9 +112,10 @@ func (fs *fileServer) get(ctx context.Context, s *session) (*fileClient, Process
 	if fs.stopped {
 		return nil, nil, ErrClosed
 	}
-	if fs.client != nil {
+	if fs.client != nil && !isClosed(fs.client.ended) {
 		return fs.client, fs.process, nil
 	}
+	fs.discard(ctx, s)
 	process, err := s.container.ServeFiles(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start file helper: %w", err)
@@ -98,13 +143,21 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // drop ends the helper that client speaks to, if it is still the one in use.
-func (fs *fileServer) drop(ctx context.Context, client *fileClient) error {
+func (fs *fileServer) drop(ctx context.Context, s *session, client *fileClient) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	if fs.client != client {
-		return nil
+	if fs.client == client {
+		fs.discard(ctx, s)
 	}
-	return fs.end(ctx)
+}
+
+// discard ends a helper that is no use any more. It needs mu.
+func (fs *fileServer) discard(ctx context.Context, s *session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	if err := fs.end(ctx); err != nil {
+		s.opts.Log.WarnContext(ctx, "stop file helper", "container", s.containerID, "error", err)
+	}
 }
 
 // stop ends the helper for good.

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"path"
 
 	"codebeaker/runtime/agent"
@@ -37,8 +38,17 @@ func (s *session) writeSource(ctx context.Context, name string, content []byte) 
 	})
 }
 
-// removeFile removes a file that the session made by itself.
-func (s *session) removeFile(ctx context.Context, name string) error {
-	_, err := s.callFiles(ctx, paths{path: name}, agent.FileRequest{Op: agent.RemoveFile, Path: name})
+// removeFile removes a file that the session made by itself. It does so again
+// where the helper ended meanwhile, which has removed it or has not.
+func (s *session) removeFile(ctx context.Context, name string) (err error) {
+	for range maxHelpers {
+		err = s.files.use(ctx, s, s.opts.FileTimeout, func(ctx context.Context, client *fileClient) error {
+			_, err := client.call(ctx, agent.FileRequest{Op: agent.RemoveFile, Path: name})
+			return err
+		})
+		if !errors.As(err, new(*lostError)) {
+			break
+		}
+	}
 	return err
 }

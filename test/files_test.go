@@ -122,22 +122,3 @@ func TestPlantedSymlinkLeadsNowhere(t *testing.T) {
 		t.Errorf("the host's /etc/shadow changed: %v", err)
 	}
 }
-
-func TestFileHelperCannotBeReachedAndIsReplaced(t *testing.T) {
-	b := busybox(t).session(t, nil)
-	b.do(object{"type": "write_file", "path": "x", "content": "1"})
-	r := b.sh(`for p in /proc/[0-9]*; do grep -q '^/.codebeaker/agent.files' $p/cmdline 2>/dev/null && pid=${p#/proc/}; done
-[ -n "$pid" ] || exit 9
-ls /proc/$pid/fd >/dev/null 2>&1 && exit 8
-cat /proc/$pid/mem >/dev/null 2>&1 && exit 7
-kill -9 $pid`)
-	if r.ExitCode != 0 {
-		t.Fatalf("looking into the helper: %+v", r)
-	}
-	// The first command after it may meet the dead helper; it says so, and the
-	// next has a new one.
-	eventually(t, func() error {
-		_, err := b.try(object{"type": "read_file", "path": "x"})
-		return err
-	})
-}

@@ -47,6 +47,8 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"BackgroundProgramDoesNotHoldTheReply", TestBackgroundProgramDoesNotHoldTheReply},
 		{"CloseEndsWhatRuns", TestCloseEndsWhatRuns},
 		{"SessionThatIsLostEndsItsExecutions", TestSessionThatIsLostEndsItsExecutions},
+		{"FileCommandsFollowTheirHelpersEnd", TestFileCommandsFollowTheirHelpersEnd},
+		{"StoppedFileHelperGoesOn", TestStoppedFileHelperGoesOn},
 	} {
 		t.Run(tc.name, tc.test)
 	}
