@@ -3,6 +3,7 @@ package agent
 import (
 	"io"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"testing"
 
@@ -155,6 +156,44 @@ func TestEndOfAProgramClosesNothingOfOthers(t *testing.T) {
 	for _, fd := range others {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
 			t.Errorf("descriptor %d: %v", fd, err)
+		}
+	}
+}
+
+// Nothing of a program is left in the agent when it is over.
+func TestProgramsLeaveNothingInTheAgent(t *testing.T) {
+	s, shim := agentOf(t)
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFD(null)
+	once := func(id uint32) (files, goroutines int) {
+		t.Helper()
+		gate := run(t, shim, id, &wire.Program{Args: []string{"/bin/true"}, Soft: true}, null, null, null)
+		if _, err := unix.Write(gate, []byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if report := reported(t, gate); report != nil {
+			t.Fatalf("it reports %+v", report)
+		}
+		if err := unix.Shutdown(gate, unix.SHUT_RDWR); err != nil {
+			t.Fatal(err)
+		}
+		ended(t, s)
+		if m := hear(t, shim); m.Kind != wire.Exited {
+			t.Fatalf("heard %+v", m)
+		}
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries) - int(id), goruntime.NumGoroutine() // run keeps the gate's other end
+	}
+	files, goroutines := once(1)
+	for id := range uint32(50) {
+		if f, g := once(2 + id); f > files || g > goroutines || len(s.children.programs) > 0 {
+			t.Fatalf("after %d programs there are %d files, %d goroutines and %d programs; after one %d and %d", id+2, f, g, len(s.children.programs), files, goroutines)
 		}
 	}
 }

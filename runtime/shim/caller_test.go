@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"testing"
 	"time"
 
@@ -121,6 +123,64 @@ func TestWhatCannotStartIsSaidAndForgotten(t *testing.T) {
 	if n := c.count(); n != 0 {
 		t.Errorf("%d execs are left", n)
 	}
+}
+
+// openFiles counts the descriptors of this process.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// Nothing of a program, or of a server, is left when it is over.
+func TestProgramsAndServersLeaveNothingInTheShim(t *testing.T) {
+	a, c, path := newCalled(t)
+	client := dial(t, path)
+	request := &direct.Request{Container: "c", ID: "e", Program: wire.Program{Args: []string{"x"}}}
+	fail := func() {
+		t.Helper()
+		s, err := direct.NewStreams(false, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := client.Start(t.Context(), request, s)
+			failed <- err
+		}()
+		m, _, files := a.hear()
+		reply{files: files}.close()
+		a.say(wire.Message{Kind: wire.Failed, ID: m.ID, Argument: uint32(wire.StageExec), Detail: 2}.Append(nil))
+		if err := <-failed; !errdefs.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	serve := func() {
+		t.Helper()
+		other, err := direct.Dial(path, func(*types.Envelope) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.Close()
+	}
+	fail()
+	files, goroutines := openFiles(t), goruntime.NumGoroutine()
+	for range 50 {
+		fail()
+		serve()
+	}
+	eventually(t, "as few as before", func() bool {
+		c.link.mu.Lock()
+		defer c.link.mu.Unlock()
+		return c.count() == 0 && c.drains.count() == 0 && len(c.link.programs) == 0 &&
+			openFiles(t) <= files && goruntime.NumGoroutine() <= goroutines
+	})
 }
 
 func TestForgetEndsWhatIsStillToStart(t *testing.T) {

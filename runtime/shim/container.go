@@ -43,8 +43,7 @@ type container struct {
 	// served is closed when nothing comes from the agent any more.
 	served chan struct{}
 
-	// drains are those who read what programs left behind go on to write.
-	drains sync.WaitGroup
+	drains drains // of what execs left behind
 
 	mu     sync.Mutex // that of an exec comes before it
 	status task.Status
@@ -54,7 +53,6 @@ type container struct {
 	// there will be no more.
 	running sync.WaitGroup
 	ended   bool
-	stops   []func() // of drains
 }
 
 // enter counts an exec that is about to start, while the container runs.
@@ -89,11 +87,23 @@ func (c *container) serve(ctx context.Context) {
 // distrust ends a container whose agent lied.
 func (c *container) distrust() error { return c.link.conn.Close() }
 
-// end publishes pid 1's end, when all others' were.
-func (c *container) end(ctx context.Context, status int, at time.Time) {
+// takeEnd says whether the end of a process with this number is that of pid 1, and
+// says so once. The number alone does not tell: it may have been that of another
+// process before pid 1 had it, or be that of another since.
+func (c *container) takeEnd(pid int) bool {
+	if c.process.pid != pid || !c.process.over() {
+		return false
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := !c.ended
 	c.ended = true
-	c.mu.Unlock()
+	return first
+}
+
+// end publishes pid 1's end, when all others' were. It is for whom takeEnd said that
+// it ended.
+func (c *container) end(ctx context.Context, status int, at time.Time) {
 	<-c.served // nobody has the other end of the socket any more
 	c.running.Wait()
 	c.mu.Lock()
@@ -104,13 +114,6 @@ func (c *container) end(ctx context.Context, status int, at time.Time) {
 	}
 	c.events.send(exitEvent(c.id, c.id, c.process.pid, c.exit))
 	close(c.exited)
-}
-
-// drain reads on what an exec's leftover processes write, until they end.
-func (c *container) drain(s *streams) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stops = append(c.stops, s.drain(&c.drains))
 }
 
 // find returns an exec.
@@ -241,11 +244,8 @@ func (c *container) delete(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	c.execs = map[string]*exec{}
-	for _, stop := range c.stops {
-		stop()
-	}
 	c.mu.Unlock()
-	c.drains.Wait()
+	c.drains.stop()
 	if c.streams != nil {
 		c.streams.close()
 	}

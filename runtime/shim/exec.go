@@ -402,7 +402,7 @@ func (e *exec) delete() error {
 		e.streams.close()
 	default:
 		e.streams.endInput()
-		e.container.drain(e.streams)
+		e.container.drains.add(e.streams)
 	}
 	if e.terminal != nil {
 		e.terminal.wg.Wait()

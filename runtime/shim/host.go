@@ -79,11 +79,25 @@ func (p *process) wait() error {
 	if err != nil {
 		return err
 	}
-	return conn.Read(func(fd uintptr) bool {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(poll, 0)
-		return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	return conn.Read(func(fd uintptr) bool { return readable(int(fd)) })
+}
+
+// over says whether the process has ended. It is false for a handle that was closed.
+func (p *process) over() bool {
+	over := false
+	err := control(p.pidfd, func(fd int) error {
+		over = readable(fd)
+		return nil
 	})
+	return err == nil && over
+}
+
+// readable says whether there is something to read, as there is on a pidfd of a
+// process that has ended.
+func readable(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll, 0)
+	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 }
 
 // admit calls f with the process's directory in /proc, by a name that means no

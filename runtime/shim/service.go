@@ -36,24 +36,22 @@ type service struct {
 	shutdown shutdown.Service
 	moves    moves
 	shared   bool
-	// creations has those that creating counts.
+	// creations has the making of each container, by id.
 	creations creations
 
 	mu         sync.Mutex
 	containers map[string]*container
 	// wanted says that the shim goes on without containers.
 	wanted bool
-	// creating counts containers whose pid 1 is not known yet, and strays are
-	// the ends that were seen meanwhile, by pid.
-	creating int
-	strays   map[int]runc.Exit
+	// creating has the exits seen while the pid 1 of a container is not known yet.
+	creating map[*exitWatch]struct{}
 }
 
 // newService returns a service that goes on until the shim's end.
 func newService(ctx context.Context, publisher shim.Publisher, down shutdown.Service) (*service, error) {
 	s := &service{
 		events: newEvents(), shutdown: down,
-		containers: map[string]*container{}, strays: map[int]runc.Exit{},
+		containers: map[string]*container{}, creating: map[*exitWatch]struct{}{},
 	}
 	host, err := cgroup.Detect()
 	if err != nil {
@@ -109,7 +107,7 @@ func (s *service) share(ctx context.Context) error {
 // endUnused ends a shim that has no containers, unless it may get others. The
 // caller holds mu.
 func (s *service) endUnused() {
-	if len(s.containers) == 0 && s.creating == 0 && !s.wanted {
+	if len(s.containers) == 0 && len(s.creating) == 0 && !s.wanted {
 		s.shutdown.Shutdown()
 	}
 }
@@ -120,45 +118,13 @@ func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	return nil
 }
 
-// reap takes the ends of the shim's children, among which are pids 1.
-func (s *service) reap(ctx context.Context, exits <-chan runc.Exit) {
-	for e := range exits {
-		s.mu.Lock()
-		var ended *container
-		for _, c := range s.containers {
-			if c.process.pid == e.Pid {
-				ended = c
-			}
-		}
-		if ended == nil && s.creating > 0 {
-			s.strays[e.Pid] = e
-		}
-		s.mu.Unlock()
-		if ended != nil {
-			go ended.end(ctx, e.Status, e.Timestamp)
-		}
-	}
-}
-
 // Create makes a container.
 func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*taskAPI.CreateTaskResponse, error) {
 	ctx, done := s.creations.begin(ctx, r.ID)
 	defer done()
-	s.mu.Lock()
-	s.creating++
-	s.mu.Unlock()
+	creation := s.beginCreate()
 	c, err := newContainer(ctx, r, s.events, &s.moves)
-	var stray runc.Exit
-	var ended bool
-	s.mu.Lock()
-	if err == nil {
-		s.containers[c.id] = c
-		stray, ended = s.strays[c.process.pid]
-	}
-	if s.creating--; s.creating == 0 {
-		clear(s.strays)
-	}
-	s.mu.Unlock()
+	ended := s.endCreate(creation, c)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(fmt.Errorf("create container %s: %w", r.ID, err))
 	}
@@ -169,8 +135,8 @@ func (s *service) Create(ctx context.Context, r *taskAPI.CreateTaskRequest) (*ta
 	if err := s.watch(c); err != nil {
 		log.G(ctx).WithError(err).WithField("container", c.id).Error("watch for want of memory")
 	}
-	if ended {
-		go c.end(context.WithoutCancel(ctx), stray.Status, stray.Timestamp)
+	if ended != nil {
+		go c.end(context.WithoutCancel(ctx), ended.Status, ended.Timestamp)
 	}
 	return &taskAPI.CreateTaskResponse{Pid: uint32(c.process.pid)}, nil
 }

@@ -3,7 +3,6 @@ package shim
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -189,34 +188,20 @@ func (s *streams) endInput() {
 	}
 }
 
-// drain lets go of the output, and reads until nobody writes to it any more
-// what others may write that the program left behind. It returns what ends
-// that, and must be called.
-func (s *streams) drain(wg *sync.WaitGroup) (stop func()) {
+// release returns the ends that keep output from breaking, which are the caller's
+// then.
+func (s *streams) release() []*os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	output := s.output
 	s.output = nil
-	for _, f := range output {
-		wg.Go(func() {
-			defer f.Close()
-			_, _ = io.Copy(io.Discard, f)
-		})
-	}
-	return func() {
-		for _, f := range output {
-			f.Close()
-		}
-	}
+	return output
 }
 
 func (s *streams) close() {
 	s.endInput()
 	s.given()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.output {
+	for _, f := range s.release() {
 		f.Close()
 	}
-	s.output = nil
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -89,20 +88,6 @@ func TestInputEndsWhenItIsEnded(t *testing.T) {
 	if n, err := unix.Read(int(s.program[0].Fd()), b); n != 0 || err != nil {
 		t.Errorf("the input did not end: %d, %v", n, err)
 	}
-}
-
-func TestLeftoverWritersAreReadUntilTheyEnd(t *testing.T) {
-	s := open(t, fifos(t))
-	var wg sync.WaitGroup
-	s.drain(&wg)
-	large := make([]byte, 1<<20) // beyond what a FIFO holds
-	for _, f := range s.program[1:] {
-		if _, err := f.Write(large); err != nil {
-			t.Errorf("a leftover writer: %v", err)
-		}
-		f.Close()
-	}
-	wg.Wait()
 }
 
 func TestOnlyFIFOsAreStreams(t *testing.T) {
