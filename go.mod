@@ -27,6 +27,8 @@ require (
 	golang.org/x/term v0.45.0
 )
 
+require github.com/agnivade/levenshtein v1.2.1 // indirect
+
 require (
 	cyphar.com/go-pathrs v0.2.6 // indirect
 	dario.cat/mergo v1.0.2 // indirect

@@ -66,6 +66,7 @@ func commandTypes() []commandType {
 // session's result is an S and the wire's an R.
 func commandOf[P, S, R any](doc string, build func(*P) (command, error), done func(*P, *S) R, names ...string) commandType {
 	params := newObject(reflect.TypeFor[P](), nil)
+	params.beside = commandHeadObject()
 	return commandType{names, doc, params, reflect.TypeFor[R](), func(path string, raw []byte) (command, error) {
 		p := new(P)
 		if err := params.decode(path, raw, reflect.ValueOf(p).Elem()); err != nil {
@@ -90,7 +91,15 @@ type commands struct {
 }
 
 func newCommands() commands {
-	return commands{commandTypes(), newObject(reflect.TypeFor[commandHead](), nil)}
+	return commands{commandTypes(), commandHeadObject()}
+}
+
+// commandHeadObject is the plan of what all commands have. The type tells which
+// other fields there are.
+func commandHeadObject() *object {
+	o := newObject(reflect.TypeFor[commandHead](), nil)
+	o.anyBeside = true
+	return o
 }
 
 // decode reads a command of any type, which is valid JSON at path.

@@ -35,7 +35,7 @@ func TestDecodeCommand(t *testing.T) {
 		{`{"type":"shell","command":"ls -l | wc"}`, &session.Shell{Name: "ls -l | wc"}},
 		{
 			`{"type":"execute_shell","commandName":"sh","args":["-c",""],"workingDirectory":"/tmp","env":{"A":"1","A":"2"},
-			  "stdin":"in","timeout":0.25,"background":false,"tty":null,"unknown":[{}]}`,
+			  "stdin":"in","timeout":0.25,"background":false,"tty":null}`,
 			&session.Shell{
 				Name: "sh", Args: []string{"-c", ""}, Dir: "/tmp", Env: map[string]string{"A": "2"},
 				ProgramOptions: session.ProgramOptions{Stdin: []byte("in"), Timeout: 250 * time.Millisecond},

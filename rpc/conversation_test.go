@@ -128,14 +128,22 @@ var conversations = []struct {
 < {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: language is required and takes a string that is not empty","data":{"field":"language"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":7}}
 < {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: language takes a string that is not empty, got a number","data":{"field":"language"}}}
-> {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","idleTimeoutMinutes":-1}}
-< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: idleTimeoutMinutes takes a number above 0, at most 153722867, got -1","data":{"field":"idleTimeoutMinutes"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","idleTimeoutMinutes":"1"}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: idleTimeoutMinutes takes a number, got a string","data":{"field":"idleTimeoutMinutes"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","maxLifetimeMinutes":1e400}}
-< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: maxLifetimeMinutes takes a number above 0, at most 153722867, got 1e400","data":{"field":"maxLifetimeMinutes"}}}
-> {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","cpuLimit":0}}
-< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: cpuLimit takes a number above 0, got 0","data":{"field":"cpuLimit"}}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: maxLifetimeMinutes takes a number, got 1e400","data":{"field":"maxLifetimeMinutes"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","cpuLimit":"0"}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: cpuLimit takes a number, got a string","data":{"field":"cpuLimit"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","memoryLimit":64}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: memoryLimit is unknown: did you mean memoryLimitMB?","data":{"field":"memoryLimit"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.list","params":{"sessionId":"s"}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: sessionId is unknown: the method takes no fields","data":{"field":"sessionId"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s","command":{"type":"read_file","path":"a","ofset":3}}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: command.ofset is unknown: did you mean command.offset?","data":{"field":"command.ofset"}}}
+> {"jsonrpc":"2.0","id":1,"method":"session.execute","params":{"sessionId":"s","command":{"type":"execute_shell","command":"ls","cwd":"/tmp"}}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: command.cwd is unknown: the fields are args, background, cols, command, commandName, env, id, rows, stdin, timeout, tty, type, workingDirectory","data":{"field":"command.cwd"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","pidsLimit":1.5}}
-< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: pidsLimit takes a whole number from 1 to 4194304, got 1.5","data":{"field":"pidsLimit"}}}
+< {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: pidsLimit takes a whole number, got 1.5","data":{"field":"pidsLimit"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","env":{"A":1}}}
 < {"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params: env.A takes a string, got a number","data":{"field":"env.A"}}}
 > {"jsonrpc":"2.0","id":1,"method":"session.create","params":{"language":"go","runtimePreference":3,"runtimeType":null,"persistFilesystem":"x","security":[{}],"memoryLimitMB":512.0}}

@@ -18,8 +18,8 @@ type runParams struct {
 	Language string        `json:"language" takes:"required,nonempty" doc:"Name or alias of a language."`
 	Code     []byte        `json:"code" takes:"required" doc:"The source."`
 	Timeout  time.Duration `json:"timeout" takes:"unit=s,default=30" doc:"Seconds until the program is killed."`
-	MemoryMB int64         `json:"memoryLimit" takes:"min=1,max=8796093022207,default=512" doc:"Memory, in MiB."`
-	CPUs     float64       `json:"cpuLimit" takes:"default=1" doc:"Processor time, in cores."`
+	MemoryMB int64         `json:"memoryLimit" takes:"min=1,max=8796093022207,limit,default=512" doc:"Memory, in MiB."`
+	CPUs     float64       `json:"cpuLimit" takes:"limit,default=1" doc:"Processor time, in cores."`
 	Packages []string      `json:"packages" doc:"Installed first, as install_packages does."`
 }
 
@@ -159,11 +159,11 @@ func (s *Server) executionInput(ctx context.Context, _ *caller, p *inputParams) 
 
 type signalParams struct {
 	executionParams
-	Signal string `json:"signal" takes:"required,nonempty" doc:"The name of a signal, with or without SIG, or its number."`
+	Signal signalName `json:"signal" takes:"required" doc:"The name of a signal, with or without SIG, or its number."`
 }
 
 func (s *Server) executionSignal(ctx context.Context, _ *caller, p *signalParams) (statusOnlyResult, error) {
-	return s.onExecution(ctx, p.ExecutionID, func(e *session.Execution) error { return e.Signal(ctx, p.Signal) })
+	return s.onExecution(ctx, p.ExecutionID, func(e *session.Execution) error { return e.Signal(ctx, string(p.Signal)) })
 }
 
 func (s *Server) executionCancel(ctx context.Context, _ *caller, p *executionParams) (statusOnlyResult, error) {

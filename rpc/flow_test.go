@@ -103,7 +103,7 @@ func TestCallsOfOneSessionRunInOrder(t *testing.T) {
 		"list":   `{"jsonrpc":"2.0","id":"list","method":"session.list"}`,
 		"init":   `{"jsonrpc":"2.0","id":"init","method":"initialize"}`,
 		"lang":   `{"jsonrpc":"2.0","id":"lang","method":"language.list"}`,
-		"create": `{"jsonrpc":"2.0","id":"create","method":"session.create","params":{"language":"go","sessionId":"A"}}`,
+		"create": `{"jsonrpc":"2.0","id":"create","method":"session.create","params":{"language":"go"}}`,
 	} {
 		c.send(request)
 		c.wantID(id)

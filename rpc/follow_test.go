@@ -587,8 +587,10 @@ func TestControlOfAnExecution(t *testing.T) {
 	c.request("size", "execution.resize", on(e, map[string]any{"rows": 2, "cols": 3}))
 	c.wantAny("reply \"size\"", `stdout@0 "2x3"`, "completed 0 exited")
 
-	for _, method := range []string{"attach", "detach", "input", "signal", "cancel", "resize"} {
-		h := c.call("execution."+method, on("nobody", map[string]any{"data": "", "signal": "TERM", "rows": 1, "cols": 1}))
+	for method, params := range map[string]map[string]any{
+		"attach": nil, "detach": nil, "input": {"data": ""}, "signal": {"signal": 15}, "cancel": nil, "resize": {"rows": 1, "cols": 1},
+	} {
+		h := c.call("execution."+method, on("nobody", params))
 		if h.Error == nil || h.Error.Code != codeNoExecution {
 			t.Errorf("%s of nobody: got %v", method, h)
 		}
@@ -638,8 +640,10 @@ func TestExecutionsDoNotWaitForTheirSession(t *testing.T) {
 	c.request("1", "session.execute", map[string]any{"sessionId": s, "command": program("block", nil), "stream": true})
 	e := c.hear().Params.ExecutionID
 	c.wantAny(`stderr@0 "err"`, `stdout@0 "out"`)
-	for _, method := range []string{"execution.status", "execution.list", "session.list", "execution.detach"} {
-		if h := c.call(method, map[string]any{"executionId": e, "sessionId": s}); h.Error != nil {
+	for method, params := range map[string]map[string]any{
+		"execution.status": {"executionId": e}, "execution.list": {"sessionId": s}, "session.list": nil, "execution.detach": {"executionId": e},
+	} {
+		if h := c.call(method, params); h.Error != nil {
 			t.Errorf("%s: %v", method, h.Error)
 		}
 	}

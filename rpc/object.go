@@ -1,12 +1,16 @@
 package rpc
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // object is the plan by which a JSON object becomes a Go struct. It is made once
@@ -20,6 +24,10 @@ import (
 type object struct {
 	t      reflect.Type
 	fields []objectField
+	// beside has the fields of the same JSON object that another plan decodes;
+	// nil for none. anyBeside says that they are not known here.
+	beside    *object
+	anyBeside bool
 }
 
 type objectField struct {
@@ -39,6 +47,9 @@ type rules struct {
 	least, most int64
 	// unit is that of a duration: s or min.
 	unit time.Duration
+	// limit says that the session bounds the number, and names the bounds: a value
+	// out of range is passed on as one that the session refuses.
+	limit bool
 	// oneOf are the only texts that are taken: oneof=a|b.
 	oneOf []string
 	// also is another spelling of the name, that of old clients. Where both are
@@ -84,6 +95,8 @@ func parseRules(tag string) rules {
 			r.least, err = strconv.ParseInt(value, 10, 64)
 		case "max":
 			r.most, err = strconv.ParseInt(value, 10, 64)
+		case "limit":
+			r.limit = true
 		case "unit":
 			r.unit, err = time.ParseDuration("1" + strings.TrimSuffix(value, "in"))
 		case "oneof":
@@ -104,8 +117,9 @@ func parseRules(tag string) rules {
 
 // decode reads the fields of a valid JSON object that is at path, the empty one
 // being that of the params themselves, into dst, which is of the plan's type.
-// Fields that are not listed are ignored. Null counts as absent. Of a field that
-// comes twice the last counts.
+// An unknown field is an error, because a client that misspells one would not
+// learn it otherwise. Null counts as absent. Of a field that comes twice the last
+// counts.
 func (o *object) decode(path string, raw []byte, dst reflect.Value) error {
 	if raw[0] != '{' {
 		return mistyped(path, "an object", raw)
@@ -120,7 +134,7 @@ func (o *object) decode(path string, raw []byte, dst reflect.Value) error {
 	err := eachField(raw, func(name, raw []byte) error {
 		i, spelling := o.find(name)
 		if i < 0 {
-			return nil
+			return o.refuse(path, string(name))
 		}
 		f := &o.fields[i]
 		if isNull(raw) && (!f.required || f.also != "") {
@@ -159,6 +173,48 @@ func (o *object) find(name []byte) (int, string) {
 		}
 	}
 	return -1, ""
+}
+
+// refuse returns the error for a field that the plan does not have, which names the
+// field that was probably meant; nil if another plan decodes it.
+func (o *object) refuse(path, name string) error {
+	if o.anyBeside {
+		return nil
+	}
+	known := o.names()
+	if o.beside != nil {
+		if i, _ := o.beside.find([]byte(name)); i >= 0 {
+			return nil
+		}
+		known = append(known, o.beside.names()...)
+	}
+	at := join(path, shorten(name))
+	if len(known) == 0 {
+		return invalidParams(at, "%s is unknown: the method takes no fields", at)
+	}
+	nearest := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(a, name), distance(b, name)) })
+	if distance(nearest, name) > max(1, len(name)/2) {
+		slices.Sort(known)
+		return invalidParams(at, "%s is unknown: the fields are %s", at, strings.Join(known, ", "))
+	}
+	return invalidParams(at, "%s is unknown: did you mean %s?", at, join(path, nearest))
+}
+
+// distance is how many characters differ, whatever their case. Only the beginning
+// of what a client sent counts.
+func distance(known, sent string) int {
+	return levenshtein.ComputeDistance(strings.ToLower(known), strings.ToLower(shorten(sent)))
+}
+
+// names returns every spelling of the fields.
+func (o *object) names() []string {
+	var names []string
+	for _, f := range o.fields {
+		if names = append(names, f.name); f.also != "" {
+			names = append(names, f.also)
+		}
+	}
+	return names
 }
 
 func join(path, name string) string {

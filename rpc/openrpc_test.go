@@ -111,6 +111,8 @@ func TestDecoderTakesWhatTheDocumentSays(t *testing.T) {
 			return "x"
 		case sc.Type == "integer", reflect.DeepEqual(sc, idSchema()):
 			return 1
+		case reflect.DeepEqual(sc.Type, signal().schema.Type):
+			return "TERM"
 		case sc.OneOf != nil:
 			return map[string]any{"type": "read_file", "path": "x"}
 		default:

@@ -53,18 +53,17 @@ func (s *Server) languageList(ctx context.Context, _ *caller, _ *noParams) (lang
 
 type createParams struct {
 	Language    string            `json:"language" takes:"required,nonempty" doc:"Name or alias of a language."`
-	IdleTimeout time.Duration     `json:"idleTimeoutMinutes" takes:"unit=min,default=30" doc:"Minutes without use after which the session closes; fractions are taken."`
-	MaxLifetime time.Duration     `json:"maxLifetimeMinutes" takes:"unit=min,default=120" doc:"Minutes after which the session closes in any case."`
-	MemoryMB    int64             `json:"memoryLimitMB" takes:"min=1,max=8796093022207,default=512" doc:"Memory for all programs of the session together, in MiB, with no swap beside it."`
-	CPUs        float64           `json:"cpuLimit" takes:"default=1" doc:"Processor time for all of them, in cores."`
-	Pids        int64             `json:"pidsLimit" takes:"min=1,max=4194304,default=256" doc:"Processes and threads of all of them."`
+	IdleTimeout time.Duration     `json:"idleTimeoutMinutes" takes:"unit=min,limit,default=30" doc:"Minutes without use after which the session closes; fractions are taken."`
+	MaxLifetime time.Duration     `json:"maxLifetimeMinutes" takes:"unit=min,limit,default=120" doc:"Minutes after which the session closes in any case."`
+	MemoryMB    int64             `json:"memoryLimitMB" takes:"min=1,max=8796093022207,limit,default=512" doc:"Memory for all programs of the session together, in MiB, with no swap beside it."`
+	CPUs        float64           `json:"cpuLimit" takes:"limit,default=1" doc:"Processor time for all of them, in cores."`
+	Pids        int64             `json:"pidsLimit" takes:"min=1,max=4194304,limit,default=256" doc:"Processes and threads of all of them."`
 	Env         map[string]string `json:"env" doc:"Added to the environment of every program."`
 	Timings     bool              `json:"timings" takes:"default=false" doc:"Asks what making the session took."`
 	ignoredParams
 }
 
-// ignoredParams are sent by old clients. Like all unknown fields they have no
-// effect; they are listed so that nobody wonders.
+// ignoredParams are sent by old clients.
 type ignoredParams struct {
 	RuntimePreference anything `json:"runtimePreference" doc:"Without effect."`
 	RuntimeType       anything `json:"runtimeType" doc:"Without effect."`

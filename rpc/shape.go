@@ -35,6 +35,9 @@ type shape struct {
 // permissions are permission bits.
 type permissions uint32
 
+// signalName is the name of a signal, or its number as a text.
+type signalName string
+
 // anything takes every value and keeps none. It is for fields that old clients
 // send.
 type anything struct{}
@@ -60,15 +63,26 @@ func shapeOf(t reflect.Type, r rules) shape {
 	case reflect.TypeFor[bool]():
 		return boolean()
 	case reflect.TypeFor[int64]():
+		if r.limit {
+			return limit(r.least, r.most)
+		}
 		return whole(r.least, r.most)
 	case reflect.TypeFor[float64]():
+		if r.limit {
+			return fractionLimit()
+		}
 		return positive()
 	case reflect.TypeFor[time.Duration]():
+		if r.limit {
+			return durationLimit(r.unit)
+		}
 		return duration(r.unit)
 	case reflect.TypeFor[[]string]():
 		return texts()
 	case reflect.TypeFor[map[string]string]():
 		return textMap()
+	case reflect.TypeFor[signalName]():
+		return signal()
 	case reflect.TypeFor[permissions]():
 		return permissionBits()
 	case reflect.TypeFor[json.RawMessage]():
@@ -212,6 +226,77 @@ func duration(unit time.Duration) shape {
 		// The least duration is not zero, which would ask for the default.
 		dst.SetInt(max(1, int64(f*float64(unit))))
 		return true
+	})
+}
+
+// tooLittle stands for a number that is below every limit. Zero would ask for the
+// default.
+const tooLittle = -1
+
+// limit takes a whole number, and keeps one from least to most. Others become
+// tooLittle or most: the session refuses both, and says what it takes.
+func limit(least, most int64) shape {
+	any := whole(math.MinInt64, math.MaxInt64)
+	set := func(dst reflect.Value, path string, raw []byte) error {
+		f, ok := number(raw)
+		if !ok || f != math.Trunc(f) {
+			return mistyped(path, "a whole number", raw)
+		}
+		switch {
+		case f < float64(least):
+			dst.SetInt(tooLittle)
+		case f > float64(most):
+			dst.SetInt(most)
+		default:
+			return any.set(dst, path, raw)
+		}
+		return nil
+	}
+	return shape{"a whole number", set, whole(least, most).schema}
+}
+
+// fractionLimit is limit for a number above 0 that may have a fraction.
+func fractionLimit() shape {
+	s := positive().schema
+	return scalar("a number", s, func(dst reflect.Value, raw []byte) bool {
+		f, ok := number(raw)
+		if f <= 0 {
+			f = tooLittle
+		}
+		dst.SetFloat(f)
+		return ok
+	})
+}
+
+// durationLimit is limit for a duration.
+func durationLimit(unit time.Duration) shape {
+	s := duration(unit).schema
+	return scalar("a number", s, func(dst reflect.Value, raw []byte) bool {
+		f, ok := number(raw)
+		switch {
+		case f <= 0:
+			dst.SetInt(tooLittle)
+		case f > float64(math.MaxInt64/unit):
+			dst.SetInt(math.MaxInt64)
+		default: // the least duration is not zero
+			dst.SetInt(max(1, int64(f*float64(unit))))
+		}
+		return ok
+	})
+}
+
+// signal takes a signal's name or its number, which is kept as a text.
+func signal() shape {
+	const takes = "the name of a signal, such as SIGTERM, or its number"
+	s := &schema{Type: []string{"string", "integer"}}
+	return scalar(takes, s, func(dst reflect.Value, raw []byte) bool {
+		if raw[0] == '"' {
+			dst.SetString(string(unquote(raw)))
+			return len(raw) > 2
+		}
+		f, ok := number(raw)
+		dst.SetString(strconv.FormatFloat(f, 'f', -1, 64))
+		return ok && f == math.Trunc(f)
 	})
 }
 
