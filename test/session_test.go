@@ -174,7 +174,7 @@ func TestPythonSessionFromCreateToClose(t *testing.T) {
 	found := false
 	for _, l := range list.Sessions {
 		if l.SessionID == b.id {
-			found = l.ContainerID == b.info.ContainerID && l.State == "Idle" && l.ExecutionCount == 1
+			found = l.ContainerID == b.info.ContainerID && l.State == "Idle" && l.ExecutionCount == 3
 		}
 	}
 	if !found || list.Count != len(list.Sessions) {

@@ -14,7 +14,10 @@ import (
 func stopAfterFork(pid int) (armed, stopped, ended <-chan error) {
 	steps := [3]chan error{make(chan error, 1), make(chan error, 1), make(chan error, 1)}
 	go func() {
-		goruntime.LockOSThread() // it is the tracer, and ends with this goroutine
+		// The thread is the tracer. It must not end before the server that it may have
+		// started, which would end with it (PR_SET_PDEATHSIG).
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
 		for i, step := range []func() error{
 			func() error { return trace(pid) },
 			func() error { return awaitFork(pid) },
