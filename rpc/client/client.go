@@ -59,7 +59,7 @@ type Client struct {
 	closeOnce sync.Once
 	closing   chan struct{} // closed when Close begins
 
-	writing sync.Mutex // serialises messages on conn
+	writing chan struct{} // held, as a value in the channel, by whoever writes a message
 
 	mu      sync.Mutex
 	nextID  int64
@@ -123,7 +123,7 @@ func Dial(ctx context.Context, url string) (*Client, error) {
 	conn.SetReadLimit(maxMessageBytes)
 	c := &Client{
 		conn: conn, done: make(chan struct{}), closing: make(chan struct{}),
-		waiting: map[int64]*call{}, streams: map[string]*Stream{},
+		writing: make(chan struct{}, 1), waiting: map[int64]*call{}, streams: map[string]*Stream{},
 	}
 	c.reading.Go(c.read)
 	c.reading.Go(c.ping)
@@ -133,7 +133,7 @@ func Dial(ctx context.Context, url string) (*Client, error) {
 // Call sends a request and decodes its result into result, which may be nil.
 // An answer that says no is an *Error.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	id, pending, err := c.send(method, params, nil)
+	id, pending, err := c.send(ctx, method, params, nil)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 
 // send sends a request. The answer goes to the call that it returns, and with it
 // the notifications of the execution to stream, which may be nil.
-func (c *Client) send(method string, params any, stream *Stream) (int64, *call, error) {
+func (c *Client) send(ctx context.Context, method string, params any, stream *Stream) (int64, *call, error) {
 	pending := &call{method: method, answer: make(chan response, 1), stream: stream}
 	raw, err := json.Marshal(params)
 	if err != nil {
@@ -162,16 +162,35 @@ func (c *Client) send(method string, params any, stream *Stream) (int64, *call, 
 	c.mu.Unlock()
 	text := fmt.Appendf(make([]byte, 0, len(raw)+128), `{"jsonrpc":"2.0","id":%d,"method":%q,"params":`, id, method)
 	text = append(append(text, raw...), '}')
-	c.writing.Lock()
-	err = c.conn.WriteMessage(websocket.TextMessage, text)
-	c.writing.Unlock()
-	if err != nil {
+	if err := c.write(ctx, text); err != nil {
 		c.forget(id)
-		// After a message that was written in part, nothing more can be said.
-		_ = c.conn.Close()
-		return 0, nil, fmt.Errorf("call %s: %w: %w", method, ErrDisconnected, err)
+		return 0, nil, fmt.Errorf("call %s: %w", method, err)
 	}
 	return id, pending, nil
+}
+
+// write writes a message. If ctx ends in the middle, nothing more can be said on
+// the connection, and it ends too.
+func (c *Client) write(ctx context.Context, text []byte) error {
+	select {
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+	err := c.conn.WriteMessage(websocket.TextMessage, text)
+	if !stop() {
+		return fmt.Errorf("%w: %w", ErrDisconnected, ctx.Err())
+	}
+	if err != nil {
+		_ = c.conn.Close() // the message may be written in part
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	return nil
 }
 
 // wait waits for the answer to a call.

@@ -97,7 +97,7 @@ func (f *Follower) Execute(ctx context.Context, c *Client, sessionID string, com
 		starts = sessionID
 	}
 	params := map[string]any{"sessionId": sessionID, "command": command, "stream": true}
-	s, err := c.Stream("session.execute", params, starts)
+	s, err := c.Stream(ctx, "session.execute", params, starts)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func (f *Follower) attach(ctx context.Context) error {
 	f.answers = false
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	s, err := f.client.Stream("execution.attach", map[string]any{
+	s, err := f.client.Stream(ctx, "execution.attach", map[string]any{
 		"executionId": f.id, "stdoutOffset": f.stdout.pos, "stderrOffset": f.stderr.pos,
 	}, "")
 	if err != nil {

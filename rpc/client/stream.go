@@ -38,12 +38,12 @@ type Stream struct {
 // execution.run, or session.execute in the background. Where sessionID is not
 // empty, the call is a session.execute in that session which is answered at the
 // execution's end, and the answer comes as the last event.
-func (c *Client) Stream(method string, params any, sessionID string) (*Stream, error) {
+func (c *Client) Stream(ctx context.Context, method string, params any, sessionID string) (*Stream, error) {
 	s := &Stream{
 		client: c, sessionID: sessionID, events: make(chan Event, streamEvents),
 		stopped: make(chan struct{}), refused: make(chan struct{}),
 	}
-	if _, _, err := c.send(method, params, s); err != nil {
+	if _, _, err := c.send(ctx, method, params, s); err != nil {
 		return nil, err
 	}
 	return s, nil

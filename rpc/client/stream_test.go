@@ -51,7 +51,7 @@ func TestStreamHasWhatFollowsItsAnswerAtOnce(t *testing.T) {
 	})
 	c := dial(t, server.URL)
 	for i := 1; i <= 500; i++ {
-		s, err := c.Stream("execution.attach", map[string]any{}, "")
+		s, err := c.Stream(t.Context(), "execution.attach", map[string]any{}, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestStreamsThatAreAnsweredAtTheEndGetTheirOwnNotifications(t *testing.T) {
 	c := dial(t, server.URL)
 	var streams []*client.Stream
 	for _, session := range []string{"a", "a", "b"} {
-		s, err := c.Stream("session.execute", map[string]any{}, session)
+		s, err := c.Stream(t.Context(), "session.execute", map[string]any{}, session)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestStreamsThatAreAnsweredAtTheEndGetTheirOwnNotifications(t *testing.T) {
 func TestStreamFailsAsItsCall(t *testing.T) {
 	server := clienttest.NewServer(t, func(c *clienttest.Conn, r clienttest.Request) { c.Refuse(r, -32006, "none") })
 	c := dial(t, server.URL)
-	s, err := c.Stream("execution.attach", map[string]any{}, "")
+	s, err := c.Stream(t.Context(), "execution.attach", map[string]any{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestStreamThatIsNotReadHoldsTheServerBack(t *testing.T) {
 		close(sent)
 	})
 	c := dial(t, server.URL)
-	s, err := c.Stream("execution.attach", map[string]any{}, "")
+	s, err := c.Stream(t.Context(), "execution.attach", map[string]any{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestCloseDoesNotWaitForAStreamThatIsNotRead(t *testing.T) {
 		}
 	})
 	c := dial(t, server.URL)
-	s, err := c.Stream("execution.attach", map[string]any{}, "")
+	s, err := c.Stream(t.Context(), "execution.attach", map[string]any{}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,5 +228,27 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}()
 	if _, err := client.Dial(ctx, "ws://"+mute.Addr().String()+"/"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Dial: %v", err)
+	}
+}
+
+// A server that does not read holds a call no longer than its context lasts.
+func TestCallThatCannotBeSentEndsWithItsContext(t *testing.T) {
+	hold := make(chan struct{})
+	server := clienttest.NewServer(t, func(*clienttest.Conn, clienttest.Request) { <-hold })
+	defer close(hold)
+	c := dial(t, server.URL)
+	ctx, cancel := context.WithCancel(t.Context())
+	const calls = 3
+	ended := make(chan error, calls)
+	for range calls { // more than the sockets between them take
+		go func() {
+			ended <- c.Call(ctx, "any", map[string]any{"text": string(bytes.Repeat([]byte("x"), 16<<20))}, nil)
+		}()
+	}
+	cancel()
+	for range calls {
+		if err := <-ended; !errors.Is(err, context.Canceled) && !errors.Is(err, client.ErrDisconnected) {
+			t.Errorf("a call ended with %v", err)
+		}
 	}
 }

@@ -26,8 +26,16 @@ import (
 // more of the processors than its container, whose programs may use them up.
 const startTimeout = 10 * time.Second
 
-// tellTimeout bounds how long an agent may keep a program's end to itself.
-const tellTimeout = 5 * time.Second
+const (
+	// tellTimeout bounds how long an agent that has nothing to do may keep a
+	// program's end to itself.
+	tellTimeout = 5 * time.Second
+	// tellInterval is how often it is looked at meanwhile.
+	tellInterval = time.Second
+	// starvedTimeout bounds it for one that waits for a processor all the time: it
+	// has no more of them than its container, whose programs may use them up.
+	starvedTimeout = 2 * time.Minute
+)
 
 // killedStatus is the status of who ends with its container.
 const killedStatus = uint32(unix.SIGKILL)
@@ -46,6 +54,8 @@ type exec struct {
 	status task.Status
 	launched
 	exit exit
+	// deleting says that delete has the streams and the terminal.
+	deleting bool
 	// cancel ends the wait for the agent; nil where there is none. killed says
 	// that it was.
 	cancel context.CancelFunc
@@ -317,7 +327,8 @@ func (e *exec) await(p *program) {
 // does not, of a process that is over, ends with its container.
 func (e *exec) told(p *program, over <-chan struct{}) uint32 {
 	status := killedStatus
-	var late <-chan time.Time
+	var look <-chan time.Time
+	var idle, waited time.Duration
 	for {
 		select {
 		case r, ok := <-p.replies:
@@ -329,12 +340,18 @@ func (e *exec) told(p *program, over <-chan struct{}) uint32 {
 				status |= agent.ForkedStatus
 			}
 		case <-over:
-			timer := time.NewTimer(tellTimeout)
-			defer timer.Stop()
-			over, late = nil, timer.C
-		case <-late:
-			_ = e.container.distrust() // closed is as good
-			late = nil
+			ticker := time.NewTicker(tellInterval)
+			defer ticker.Stop()
+			over, look = nil, ticker.C
+		case <-look:
+			waited += tellInterval
+			if idle += tellInterval; e.container.process.runnable() {
+				idle = 0
+			}
+			if idle >= tellTimeout || waited >= starvedTimeout {
+				_ = e.container.distrust() // closed is as good
+				look = nil
+			}
 		}
 	}
 }
@@ -380,7 +397,7 @@ func (e *exec) resize(columns, rows uint32) error {
 func (e *exec) closeStdin() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.streams != nil {
+	if e.streams != nil && !e.deleting {
 		e.streams.endInput()
 	}
 }
@@ -389,25 +406,32 @@ func (e *exec) closeStdin() {
 // may go on to write.
 func (e *exec) delete() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.status == task.Status_RUNNING || e.cancel != nil {
+		e.mu.Unlock()
 		return fmt.Errorf("delete process %s: it runs: %w", e.id, errdefs.ErrFailedPrecondition)
 	}
-	if e.terminal != nil {
-		e.terminal.finish()
+	if e.deleting {
+		e.mu.Unlock()
+		return fmt.Errorf("delete process %s: it is being deleted: %w", e.id, errdefs.ErrNotFound)
+	}
+	e.deleting = true
+	left := e.launched
+	e.mu.Unlock() // others may look at the process while a terminal takes its time
+	if left.terminal != nil {
+		left.terminal.finish()
 	}
 	switch {
-	case e.streams == nil:
-	case e.process == nil:
-		e.streams.close()
+	case left.streams == nil:
+	case left.process == nil:
+		left.streams.close()
 	default:
-		e.streams.endInput()
-		e.container.drains.add(e.streams)
+		left.streams.endInput()
+		e.container.drains.add(left.streams)
 	}
-	if e.terminal != nil {
-		e.terminal.wg.Wait()
+	if left.terminal != nil {
+		left.terminal.wg.Wait()
 	}
-	e.process.close()
+	left.process.close()
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,68 @@ func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
 		t.Errorf("it took %s", d)
 	}
 	<-a.link.ended // and with it the container
+}
+
+// spinner starts a process that has something to do all the time.
+func spinner(t *testing.T) *process {
+	t.Helper()
+	child := osexec.CommandContext(t.Context(), "sh", "-c", "while :; do :; done")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = child.Process.Kill()
+		_ = child.Wait() // it was killed
+	})
+	p, err := openProcess(child.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// An agent that gets no processor is no liar.
+func TestStarvedAgentMayTellLate(t *testing.T) {
+	t.Parallel()
+	a := newFakeAgent(t)
+	e := &exec{container: &container{link: a.link, process: spinner(t)}}
+	p := a.start()
+	a.say(about(wire.Ready, p.id))
+	if _, err := p.next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	close(over)
+	told := make(chan uint32, 1)
+	go func() { told <- e.told(p, over) }()
+	select {
+	case status := <-told:
+		t.Errorf("given up with status %#x", status)
+	case <-time.After(tellTimeout + 2*tellInterval):
+		a.say(wire.Message{Kind: wire.Exited, ID: p.id, Argument: 0x300}.Append(nil))
+		if status := <-told; status != 0x300 {
+			t.Errorf("status %#x", status)
+		}
+	}
+}
+
+func TestProcessThatIsStoppedIsNotRunnable(t *testing.T) {
+	p := spinner(t)
+	if !p.runnable() {
+		t.Error("a busy process is not runnable")
+	}
+	if err := p.signal(uint32(unix.SIGSTOP)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); p.runnable(); {
+		if time.Now().After(deadline) {
+			t.Fatal("a stopped process is runnable")
+		}
+	}
+	if (*process)(nil).runnable() {
+		t.Error("no process is runnable")
+	}
 }
 
 // A program that its agent does not make can be killed and looked at.
@@ -145,5 +208,38 @@ func TestProgramWithoutCgroupIsNotAskedForTwice(t *testing.T) {
 	a.say(wire.Message{Kind: wire.Failed, ID: m.ID, Argument: uint32(wire.StageFork), Detail: uint32(wire.ErrnoZygote)}.Append(nil))
 	if err := <-failed; !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "zygote") {
 		t.Errorf("start: %v", err)
+	}
+}
+
+// A terminal that nobody reads keeps a deletion for a while, and nobody else.
+func TestDeletionOfATerminalHoldsNobody(t *testing.T) {
+	t.Parallel()
+	e := &exec{container: &container{}, status: task.Status_STOPPED}
+	e.terminal = &terminal{}
+	e.terminal.wg.Add(1) // somebody still copies
+	deleted := make(chan error, 1)
+	go func() { deleted <- e.delete() }()
+	for {
+		e.mu.Lock()
+		deleting := e.deleting
+		e.mu.Unlock()
+		if deleting {
+			break
+		}
+	}
+	if pid := e.pid(); pid != 0 {
+		t.Errorf("it is process %d", pid)
+	}
+	if err := e.delete(); !errdefs.IsNotFound(err) {
+		t.Errorf("a second deletion: %v", err)
+	}
+	select {
+	case err := <-deleted:
+		t.Errorf("deleted before its terminal was copied: %v", err)
+	default:
+	}
+	e.terminal.wg.Done()
+	if err := <-deleted; err != nil {
+		t.Error(err)
 	}
 }

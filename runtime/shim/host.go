@@ -132,3 +132,27 @@ func (p *process) close() {
 		p.pidfd.Close()
 	}
 }
+
+// runnable says whether a thread of the process runs or waits for a processor. Of a
+// process that has ended, or was never known, none does.
+func (p *process) runnable() bool {
+	if p == nil {
+		return false
+	}
+	dir := "/proc/" + strconv.Itoa(p.pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, t := range threads {
+		text, err := os.ReadFile(dir + "/" + t.Name() + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		// The name before the state is in parentheses, and may have some itself.
+		if after := text[bytes.LastIndexByte(text, ')')+1:]; len(after) > 1 && after[1] == 'R' {
+			return true
+		}
+	}
+	return false
+}
