@@ -52,7 +52,18 @@ func (s *session) planShell(c *Shell) (*plan, error) {
 	if c.Name == "" {
 		return nil, &InvalidError{Field: "command.commandName", Takes: "the name of a program"}
 	}
-	if err := validateTexts("command.args", append([]string{c.Name, c.Dir}, c.Args...)); err != nil {
+	if strings.Contains(c.Name, "\x00") {
+		return nil, &InvalidError{Field: "command.commandName", Takes: "a text without NUL"}
+	}
+	if len(c.Args) > 0 { // else it may be a line, which goes another way if it is long
+		if err := validateText("command.commandName", c.Name); err != nil {
+			return nil, err
+		}
+	}
+	if err := validateText("command.workingDirectory", c.Dir); err != nil {
+		return nil, err
+	}
+	if err := validateArgs("command.args", c.Args); err != nil {
 		return nil, err
 	}
 	if err := validateEnv("command.env", c.Env); err != nil {
@@ -68,7 +79,7 @@ func (s *session) planShell(c *Shell) (*plan, error) {
 		p.file, p.content = path.Join("/tmp", s.ownName(lineName)), []byte(c.Name)
 		p.steps[0].exec.Args = []string{". " + p.file}
 	}
-	return p, nil
+	return p, validateExec(&p.steps[0].exec)
 }
 
 const (
@@ -101,7 +112,7 @@ func (s *session) planCode(c *Code) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := validateTexts("command.args", c.Args); err != nil {
+	if err := validateArgs("command.args", c.Args); err != nil {
 		return nil, err
 	}
 	if err := validateEnv("command.env", c.Env); err != nil {
@@ -212,13 +223,4 @@ func fillAll(file string, args []string) []string {
 
 func fill(file, text string) string {
 	return strings.NewReplacer("{file}", file, "{base}", strings.TrimSuffix(file, path.Ext(file))).Replace(text)
-}
-
-func validateTexts(field string, texts []string) error {
-	for _, text := range texts {
-		if strings.Contains(text, "\x00") {
-			return &InvalidError{Field: field, Takes: "texts without NUL"}
-		}
-	}
-	return nil
 }

@@ -254,15 +254,6 @@ func validate(s *session, most Limits) error {
 	return validateEnv("env", s.env)
 }
 
-func validateEnv(field string, env map[string]string) error {
-	for k, v := range env {
-		if k == "" || strings.ContainsAny(k, "=\x00") || strings.Contains(v, "\x00") {
-			return &InvalidError{Field: field, Takes: "names without '=' and texts without NUL"}
-		}
-	}
-	return nil
-}
-
 // withoutNetwork returns what a session's environment has, as it has no network.
 func withoutNetwork(c *images.Catalogue) []string {
 	return append(c.Offline(), "APT_CONFIG="+runtime.AptOffline)

@@ -24,6 +24,8 @@ func TestOnTheStockRuntime(t *testing.T) {
 		{"LinesOfShellRunInBash", TestLinesOfShellRunInBash},
 		{"LinesOfShellRunInShWithoutBash", TestLinesOfShellRunInShWithoutBash},
 		{"LinesOfAnyLengthRun", TestLinesOfAnyLengthRun},
+		{"ScriptsRunAsFromAShell", TestScriptsRunAsFromAShell},
+		{"ArgumentsAreBoundedAsByTheKernel", TestArgumentsAreBoundedAsByTheKernel},
 		{"OwnNameIsKnown", TestOwnNameIsKnown},
 		{"PortsBelow1024AreTheSessions", TestPortsBelow1024AreTheSessions},
 		{"TerminalHasAKind", TestTerminalHasAKind},

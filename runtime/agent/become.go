@@ -59,6 +59,7 @@ func (c *child) become() {
 		n, i   uintptr
 		code   uintptr
 		p      unsafe.Pointer
+		why    string
 	)
 	// Its cgroups first, so that what it uses from here on is its own. Whoever
 	// writes 0 to tasks moves itself, alone, which the kernel does without
@@ -154,6 +155,9 @@ func (c *child) become() {
 	if errno == unix.ENOTDIR && len(c.candidates) > 1 {
 		errno = unix.ENOENT
 	}
+	if errno == unix.ENOEXEC {
+		errno = c.script.run(c.candidates[i], c.env)
+	}
 	for i = 0; i < uintptr(len(c.shells)); i++ {
 		_, _, errno = unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(c.shells[i].path)), uintptr(unsafe.Pointer(c.shells[i].argv)), uintptr(unsafe.Pointer(c.env)))
 	}
@@ -163,7 +167,12 @@ failed:
 		code = ExitNotFound
 	}
 	if c.soft != nil && stage >= wire.StageDirectory {
-		c.soft.say(stage, errno)
+		if stage == wire.StageExec && errno == unix.ENOENT && len(c.shells) == 0 {
+			for i = 0; i < uintptr(len(c.candidates)) && why == ""; i++ {
+				why = c.script.missing(c.candidates[i])
+			}
+		}
+		c.soft.say(stage, errno, why)
 		goto gone
 	}
 	c.report[0], c.report[1] = uint32(stage), uint32(errno)

@@ -45,7 +45,8 @@ func newComplaint(spec *wire.Program, errors []string) (*complaint, error) {
 	return q, err
 }
 
-// say writes the line, in the process, which has a fresh stream with room for it.
+// say writes the line, in the process, which has a fresh stream with room for it. why
+// takes the place of the error's text; "" for that.
 // What holds for become holds for it.
 //
 //go:noinline
@@ -53,7 +54,7 @@ func newComplaint(spec *wire.Program, errors []string) (*complaint, error) {
 //go:nosplit
 //go:nocheckptr
 //nolint:gosec // the kernel reads what these point to, all of it in q or constant
-func (q *complaint) say(stage wire.Stage, errno unix.Errno) {
+func (q *complaint) say(stage wire.Stage, errno unix.Errno, why string) {
 	first, text := q.program, "failed"
 	if stage == wire.StageDirectory {
 		first = q.directory
@@ -64,7 +65,9 @@ func (q *complaint) say(stage wire.Stage, errno unix.Errno) {
 			errno = unix.EISDIR
 		}
 	}
-	if stage == wire.StageExec && errno == unix.ENOENT {
+	if why != "" {
+		text = why
+	} else if stage == wire.StageExec && errno == unix.ENOENT {
 		text = "not found"
 	} else if uintptr(errno) < uintptr(len(q.errors)) {
 		text = q.errors[errno]

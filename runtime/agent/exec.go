@@ -103,6 +103,9 @@ func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 	if err == nil {
 		err = unix.Exec(path, argv, os.Environ())
 	}
+	if errors.Is(err, unix.ENOEXEC) {
+		err = runScript(path, argv, os.Environ())
+	}
 	if e.Line && isLine(argv) {
 		name = lastShell
 		for _, sh := range lineShells(argv[0]) {
@@ -110,7 +113,11 @@ func Exec(args []string, stdin io.Reader, stderr io.Writer) int {
 		}
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return fail(ExitNotFound, "%s: not found", shown(name))
+		why := "not found"
+		if missing := whyMissing(path); path != "" && name == argv[0] && missing != "" {
+			why = missing
+		}
+		return fail(ExitNotFound, "%s: %s", shown(name), why)
 	}
 	return fail(ExitNotExecutable, "%s: %v", shown(name), cause(err))
 }

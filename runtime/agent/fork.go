@@ -40,6 +40,7 @@ type child struct {
 	candidates []*byte // files that the name may stand for, in their order
 	argv       **byte
 	shells     []shell // where the name may be a line of shell
+	script     *script // for a file that the kernel does not run
 	env        **byte
 
 	zero   [1]byte // "0", what a thread writes to tasks to move itself
@@ -105,6 +106,9 @@ func newChild(spec *wire.Program, streams [3]int, gate int, fds []int) (*child, 
 		c.candidates = append(c.candidates, p)
 	}
 	if c.argv, err = pointers(spec.Args); err != nil {
+		return nil, err
+	}
+	if c.script, err = newScript(unsafe.Slice(c.argv, len(spec.Args)+1)); err != nil { //nolint:gosec // it has that many
 		return nil, err
 	}
 	if c.env, err = pointers(env); err != nil {

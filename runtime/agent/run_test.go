@@ -205,6 +205,15 @@ func TestProgramsThatDoNotRunAreReapedAndSayWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeFD(null)
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		name = dir + "/" + name
+		if err := os.WriteFile(name, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	binary, windows, lost := file("binary", "\x7fELF\x00\x01"), file("windows", "#!/bin/sh\r\ntrue\r\n"), file("lost", "#!/no/such\n")
 	for name, tc := range map[string]struct {
 		program wire.Program
 		leave   bool
@@ -232,6 +241,23 @@ func TestProgramsThatDoNotRunAreReapedAndSayWhy(t *testing.T) {
 		"soft, too long a name": {
 			program: wire.Program{Args: []string{"/" + strings.Repeat("x", 300)}, Soft: true}, status: ExitNotExecutable << 8,
 			line: "codebeaker: /" + strings.Repeat("x", 255) + "…: file name too long\n",
+		},
+		"soft, a script without its first line": {
+			program: wire.Program{Args: []string{file("script", "echo $0 $1 $2 >&2\nexit 5\n"), "a", "b c"}, Soft: true}, status: 5 << 8,
+			line: dir + "/script a b c\n",
+		},
+		"soft, an empty file": {program: wire.Program{Args: []string{file("empty", "")}, Soft: true}},
+		"soft, a binary file": {
+			program: wire.Program{Args: []string{binary}, Soft: true}, status: ExitNotExecutable << 8,
+			line: "codebeaker: " + binary + ": exec format error\n",
+		},
+		"soft, the line ends of Windows": {
+			program: wire.Program{Args: []string{windows}, Soft: true}, status: ExitNotFound << 8,
+			line: "codebeaker: " + windows + ": " + windowsScript + "\n",
+		},
+		"soft, no interpreter": {
+			program: wire.Program{Args: []string{lost}, Soft: true}, status: ExitNotFound << 8,
+			line: "codebeaker: " + lost + ": " + noInterpreter + "\n",
 		},
 		"soft, no working directory": {
 			program: wire.Program{Args: []string{"/bin/cat"}, Dir: "/missing", Soft: true}, status: ExitNotExecutable << 8,
