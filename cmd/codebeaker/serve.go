@@ -110,11 +110,13 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 			retErr = errors.Join(retErr, s.stop(context.WithoutCancel(ctx), 0))
 		}
 	}()
-	var err error
+	webSockets, all, err := connections()
+	if err != nil {
+		return nil, err
+	}
 	// First, as it fails the soonest, and harms nothing.
-	var listen net.ListenConfig
-	if s.listener, err = listen.Listen(ctx, "tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w (choose another address with --listen)", cfg.Listen, err)
+	if s.listener, err = listen(ctx, cfg.Listen, all); err != nil {
+		return nil, err
 	}
 	if s.host, err = openHost(ctx, cfg, log, "codebeaker serve"); err != nil {
 		return nil, err
@@ -134,6 +136,7 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		AllowedOrigins: cfg.AllowOrigins,
 		Observer:       m,
 		Metrics:        m.Handler(),
+		MaxConnections: webSockets,
 		Ready: func() error {
 			if err := s.alive(context.WithoutCancel(ctx), readyTimeout); err != nil {
 				log.ErrorContext(ctx, "the server does not answer itself", "error", err)
@@ -143,11 +146,8 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		},
 	})
 	m.Watch(metrics.Sources{Sessions: s.sessions, Server: s.rpc, Output: kept, Shims: s.host.shims(cfg).Memory})
-	s.http = &http.Server{
-		Handler:           s.rpc.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	s.http = newHTTPServer(s.rpc.Handler())
+	s.http.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	go func() {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serve on %s: %w", s.listener.Addr(), err)
