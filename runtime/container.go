@@ -133,7 +133,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 	}
 	r.tellTask(ctx, opts.ID, step)
 	// Before Start, so that no end is missed.
-	exit, err := task.Wait(context.WithoutCancel(ctx))
+	exit, err := awaitExit(context.WithoutCancel(ctx), task, r.closed)
 	if err != nil {
 		return nil, fmt.Errorf("wait for task: %w", err)
 	}

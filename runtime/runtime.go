@@ -71,6 +71,8 @@ type Runtime struct {
 	// filter is the text of the containers' seccomp filter; empty where runc is
 	// to build it.
 	filter string
+	// closed ends waits for containers that go on.
+	closed chan struct{}
 	// shims are those that containers share; nil where each has its own.
 	shims *shims
 }
@@ -111,7 +113,7 @@ func New(ctx context.Context, opts Options) (_ *Runtime, retErr error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("read limit of open files: %w", err)
 	}
-	r := &Runtime{opts: opts, host: host, maxFiles: files.Max}
+	r := &Runtime{opts: opts, host: host, maxFiles: files.Max, closed: make(chan struct{})}
 	parent := host.Group(opts.CgroupParent)
 	// All sessions together would else have the share of one process.
 	if err := parent.MakeWeighing(goruntime.NumCPU()); err != nil {
@@ -154,6 +156,7 @@ func (r *Runtime) learnFilter(ctx context.Context) (string, error) {
 // Close removes what the Runtime keeps for containers to share. Containers that
 // run keep it alive, and go on.
 func (r *Runtime) Close() error {
+	close(r.closed)
 	if r.shims != nil {
 		r.shims.close()
 	}

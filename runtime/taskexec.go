@@ -44,7 +44,7 @@ func (t *taskExec) start(ctx context.Context, process *specs.Process) (pid int, 
 	}
 	// Now, and not beside the start, which it would hold up. A shim tells the end
 	// of a process until that is deleted.
-	if t.exit, err = t.process.Wait(context.WithoutCancel(ctx)); err != nil {
+	if t.exit, err = awaitExit(context.WithoutCancel(ctx), t.process, c.runtime.closed); err != nil {
 		return 0, Streams{}, fmt.Errorf("wait: %w", err)
 	}
 	streams, err := t.io.streams()

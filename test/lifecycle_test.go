@@ -3,9 +3,12 @@ package test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -219,6 +222,74 @@ func TestSessionsRunOnAnotherContainerd(t *testing.T) {
 	eventually(t, s.gone)
 	if got := other.session(t, nil).sh("echo ok").Stdout; got != "ok\n" {
 		t.Errorf("its own server's session printed %q", got)
+	}
+}
+
+// A containerd that somebody else restarts costs no session, and no program.
+func TestSessionsOutliveARestartOfTheirContainerd(t *testing.T) {
+	s := withBusybox(t)
+	root, state := filepath.Join(s.dir, "other"), filepath.Join(s.dir, "o")
+	begin := func() (socket string, end func()) {
+		t.Helper()
+		p := exec.Command(binary("codebeaker"), "bench", "containerd", "--root", root, "--state", state)
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var once sync.Once
+		end = func() {
+			once.Do(func() {
+				_ = p.Process.Kill()
+				_ = p.Wait() // it was killed
+			})
+		}
+		t.Cleanup(end)
+		socket = filepath.Join(state, "containerd.sock")
+		eventually(t, func() error {
+			c, err := net.Dial("unix", socket)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		})
+		return socket, end
+	}
+	socket, end := begin()
+	if err := s.images(t.Context(), "import", "--containerd", socket, "python", busyboxArchive(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.start("--containerd", socket); err != nil {
+		t.Fatal(err)
+	}
+	b := s.session(t, nil)
+	w := s.wire(t)
+	id := w.background(b, "echo first; read x; echo $x; exit 5", nil)
+	for range 2 {
+		end()
+		_, end = begin()
+	}
+	eventually(t, func() error { // what asks containerd works again
+		_, err := b.try(object{"type": "execute_shell", "commandName": "true"})
+		return err
+	})
+	if err := b.c.Call(t.Context(), "execution.input", object{"executionId": id, "data": "last\n", "eof": true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		var status struct {
+			Status, Stdout string
+			ExitCode       int
+		}
+		if err := b.c.Call(t.Context(), "execution.status", object{"executionId": id}, &status); err != nil {
+			return err
+		}
+		if status.Status != "completed" || status.ExitCode != 5 || status.Stdout != "first\nlast\n" {
+			return fmt.Errorf("it is %+v", status)
+		}
+		return nil
+	})
+	b.close()
+	if code, err := s.signal(syscall.SIGTERM); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v", code, err)
 	}
 }
 
