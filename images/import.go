@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -33,10 +34,15 @@ func (s *Store) Import(ctx context.Context, language string, r io.Reader, progre
 	defer release()
 
 	report := &reporter{fn: progress}
-	count := &countingReader{r: r, count: func(n int64) { report.report(Event{Stage: StageFetch, Done: n}) }}
-	store := s.client.ContentStore()
+	count := &countingReader{r: r, bounds: s.opts.Bounds, count: func(n int64) { report.report(Event{Stage: StageFetch, Done: n}) }}
+	store := newIngests(s.client.ContentStore())
 	root, err := archive.ImportIndex(ctx, store, count)
 	if err != nil {
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
+		if err := store.abort(cleanup); err != nil {
+			s.opts.Log.WarnContext(ctx, "a part of an import was left behind; containerd removes it within a day", "error", err)
+		}
 		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
 	}
 	manifests, err := manifestsOf(ctx, store, root)
@@ -66,6 +72,9 @@ func (s *Store) Import(ctx context.Context, language string, r io.Reader, progre
 	if err != nil {
 		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, badArchive(ctx, err))
 	}
+	if err := s.opts.Bounds.check(ctx, store, manifest); err != nil {
+		return Image{}, fmt.Errorf("import image of %s: %w", lang.Name, err)
+	}
 	return s.publish(ctx, lang, manifest, map[string]string{labelSource: "import"}, report)
 }
 
@@ -74,17 +83,26 @@ func badArchive(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if large := (*tooLargeError)(nil); errors.As(err, &large) {
+		return large.bounds.exceeded()
+	}
 	if errdefs.IsNotFound(err) {
 		return fmt.Errorf("a part of the archive is missing: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
 	return fmt.Errorf("this is no OCI or Docker archive of an image, or it is damaged: %w: %w", err, errdefs.ErrInvalidArgument)
 }
 
-// countingReader counts what is read.
+// tooLargeError is an archive that exceeds the bounds by itself.
+type tooLargeError struct{ bounds Bounds }
+
+func (e *tooLargeError) Error() string { return e.bounds.exceeded().Error() }
+
+// countingReader counts what is read, as far as the bounds allow.
 type countingReader struct {
-	r     io.Reader
-	count func(total int64)
-	total int64
+	r      io.Reader
+	bounds Bounds
+	count  func(total int64)
+	total  int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
@@ -92,6 +110,9 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.total += int64(n)
 		c.count(c.total)
+	}
+	if c.total > c.bounds.Bytes {
+		return 0, &tooLargeError{c.bounds}
 	}
 	return n, err
 }

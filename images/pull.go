@@ -70,6 +70,9 @@ func (s *Store) Pull(ctx context.Context, language, ref string, progress Progres
 	if err != nil {
 		return Image{}, fmt.Errorf("pull %s: %w", ref, s.explainPull(ctx, err, reference.Domain(named)))
 	}
+	if err := s.opts.Bounds.check(ctx, s.client.ContentStore(), manifest); err != nil {
+		return Image{}, fmt.Errorf("pull %s: %w", ref, err)
+	}
 	return s.publish(ctx, lang, manifest, map[string]string{labelSource: "pull " + ref}, report)
 }
 

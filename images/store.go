@@ -72,6 +72,8 @@ type Options struct {
 	Mirror, SecurityMirror string
 	// Mmdebstrap is the program: mmdebstrap, looked up in PATH.
 	Mmdebstrap string
+	// Bounds are the most that a pulled or imported image may take.
+	Bounds Bounds
 	// Log receives what a person who builds may want to know: nothing.
 	Log *slog.Logger
 }
@@ -110,6 +112,7 @@ func NewStore(client *containerd.Client, opts Options) *Store {
 	if opts.Mmdebstrap == "" {
 		opts.Mmdebstrap = "mmdebstrap"
 	}
+	opts.Bounds = opts.Bounds.withDefaults()
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}

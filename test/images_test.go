@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -538,22 +539,80 @@ func TestRefusedArchivesKeepTheImage(t *testing.T) {
 	h.nothingLeft(t)
 }
 
-func TestImportDockerArchive(t *testing.T) {
-	h := newImageHost(t, "")
-	layer := newLayer(t)
+// dockerArchive is what "docker save" writes of an image with one layer, which is
+// packed if packed is not nil.
+func dockerArchive(t *testing.T, layer, packed []byte) []byte {
+	t.Helper()
 	config := mustJSON(t, map[string]any{
 		"os": "linux", "architecture": goruntime.GOARCH,
 		"config": map[string]any{"Env": []string{"PATH=/bin", "PYTHON_VERSION=3.14.1"}},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{sha(layer)}},
 	})
-	archive := filepath.Join(t.TempDir(), "docker.tar")
-	if err := os.WriteFile(archive, tarFiles(t,
-		"layer.tar", layer, "config.json", config,
-		"manifest.json", mustJSON(t, []any{map[string]any{"Config": "config.json", "RepoTags": []string{"a:1", "b:2"}, "Layers": []string{"layer.tar"}}}),
-	), 0o600); err != nil {
-		t.Fatal(err)
+	if packed == nil {
+		packed = layer
 	}
-	img, err := h.importImage(t, archive)
+	return tarFiles(t,
+		"layer.tar", packed, "config.json", config,
+		"manifest.json", mustJSON(t, []any{map[string]any{"Config": "config.json", "RepoTags": []string{"a:1", "b:2"}, "Layers": []string{"layer.tar"}}}),
+	)
+}
+
+// A file of a broken import is no beginning of the next one's.
+func TestImportStartsAnewAfterABrokenOne(t *testing.T) {
+	h := newImageHost(t, "")
+	for range 3 {
+		other := dockerArchive(t, tarFiles(t, "etc/other", bytes.Repeat([]byte("x"), 100_000)), nil)
+		if _, err := h.Import(t.Context(), "python", bytes.NewReader(other[:50_000]), nil); !errdefs.IsInvalidArgument(err) {
+			t.Fatalf("half an archive: %v", err)
+		}
+		layer := tarFiles(t, "etc/motd", bytes.Repeat([]byte("y"), 100_000))
+		if _, err := h.Import(t.Context(), "python", bytes.NewReader(dockerArchive(t, layer, nil)), nil); err != nil {
+			t.Fatalf("a whole one: %v", err)
+		}
+	}
+	h.nothingLeft(t)
+}
+
+// A small archive may unpack to much, and one that never ends is no small one.
+func TestImagesAreBoundedUnpacked(t *testing.T) {
+	h := newImageHost(t, "")
+	h.Store = images.NewStore(h.client, images.Options{BuildDir: h.buildDir, Bounds: images.Bounds{Bytes: 1 << 20, Files: 10}})
+	pack := func(layer []byte) []byte {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(layer); err != nil {
+			t.Fatal(err)
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	large := tarFiles(t, "zeros", make([]byte, 2<<20))
+	var many []any
+	for i := range 11 {
+		many = append(many, fmt.Sprintf("%d", i), []byte(nil))
+	}
+	for name, archive := range map[string][]byte{
+		"zeros":         dockerArchive(t, large, pack(large)),
+		"many files":    dockerArchive(t, tarFiles(t, many...), nil),
+		"large archive": dockerArchive(t, large, nil),
+	} {
+		_, err := h.Import(t.Context(), "python", bytes.NewReader(archive), nil)
+		if !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "--image-limit-mb") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	fits := tarFiles(t, "zeros", make([]byte, 1<<20-1))
+	if _, err := h.Import(t.Context(), "python", bytes.NewReader(dockerArchive(t, fits, pack(fits))), nil); err != nil {
+		t.Errorf("what fits: %v", err)
+	}
+	h.nothingLeft(t)
+}
+
+func TestImportDockerArchive(t *testing.T) {
+	h := newImageHost(t, "")
+	img, err := h.Import(t.Context(), "python", bytes.NewReader(dockerArchive(t, newLayer(t), nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

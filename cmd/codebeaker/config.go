@@ -36,6 +36,7 @@ type config struct {
 	State      string `toml:"state"`
 	Containerd string `toml:"containerd"`
 	Namespace  string `toml:"namespace"`
+	ImageMB    int64  `toml:"image_limit_mb"`
 	LogLevel   string `toml:"log_level"`
 	LogFormat  string `toml:"log_format"`
 
@@ -86,6 +87,7 @@ func (c *config) bindHost(f *pflag.FlagSet) {
 	f.StringVar(&c.State, "state", "/run/codebeaker", "`directory` for what a reboot may take: sockets, FIFOs")
 	f.StringVar(&c.Containerd, "containerd", "", "`address` of a containerd to use instead of the embedded one")
 	f.StringVar(&c.Namespace, "namespace", engine.DefaultNamespace, "containerd `namespace`")
+	f.Int64Var(&c.ImageMB, "image-limit-mb", 16384, "`MiB` that a pulled or imported image may take, unpacked")
 	f.StringVar(&c.LogLevel, "log-level", "info", "least `level` to log: debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 }

@@ -99,6 +99,7 @@ func newImageStore(cfg *config, e *engine.Engine, log *slog.Logger) *images.Stor
 		Snapshotter: snapshotter,
 		BuildDir:    filepath.Join(cfg.Root, "build"),
 		Registries:  cfg.registries(),
+		Bounds:      images.Bounds{Bytes: cfg.ImageMB << 20},
 		Log:         log,
 	})
 }
