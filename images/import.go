@@ -34,7 +34,8 @@ func (s *Store) Import(ctx context.Context, language string, r io.Reader, progre
 	defer release()
 
 	report := &reporter{fn: progress}
-	count := &countingReader{r: r, bounds: s.opts.Bounds, count: func(n int64) { report.report(Event{Stage: StageFetch, Done: n}) }}
+	bounded := &boundedReader{r: r, bounds: s.opts.Bounds}
+	count := &countingReader{r: bounded, count: func(n int64) { report.report(Event{Stage: StageFetch, Done: n}) }}
 	store := newIngests(s.client.ContentStore())
 	root, err := archive.ImportIndex(ctx, store, count)
 	if err != nil {
@@ -97,12 +98,26 @@ type tooLargeError struct{ bounds Bounds }
 
 func (e *tooLargeError) Error() string { return e.bounds.exceeded().Error() }
 
-// countingReader counts what is read, as far as the bounds allow.
-type countingReader struct {
+// boundedReader reads as much as the bounds allow.
+type boundedReader struct {
 	r      io.Reader
 	bounds Bounds
-	count  func(total int64)
 	total  int64
+}
+
+func (b *boundedReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.total += int64(n); b.total > b.bounds.Bytes {
+		return 0, &tooLargeError{b.bounds}
+	}
+	return n, err
+}
+
+// countingReader counts what is read.
+type countingReader struct {
+	r     io.Reader
+	count func(total int64)
+	total int64
 }
 
 func (c *countingReader) Read(p []byte) (int, error) {
@@ -110,9 +125,6 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.total += int64(n)
 		c.count(c.total)
-	}
-	if c.total > c.bounds.Bytes {
-		return 0, &tooLargeError{c.bounds}
 	}
 	return n, err
 }
