@@ -6,6 +6,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 )
 
 // A wait through containerd also ends when containerd does, though what was waited for
@@ -34,8 +35,9 @@ func awaitExit(ctx context.Context, w waiter, stopped <-chan struct{}) (<-chan c
 			if exit != nil {
 				select {
 				case status := <-exit:
-					if err := status.Error(); err == nil || errdefs.IsNotFound(err) {
-						ended <- status
+					err := errgrpc.ToNative(status.Error()) // containerd's client leaves that to its caller
+					if err == nil || errdefs.IsNotFound(err) {
+						ended <- *containerd.NewExitStatus(status.ExitCode(), status.ExitTime(), err)
 						return
 					}
 				case <-stopped:

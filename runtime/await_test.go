@@ -9,6 +9,7 @@ import (
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
 )
 
 // waits are the outcomes of one wait after another.
@@ -23,7 +24,7 @@ func (w *waits) Wait(context.Context) (<-chan containerd.ExitStatus, error) {
 		return nil, err
 	}
 	exit := make(chan containerd.ExitStatus, 1)
-	exit <- *containerd.NewExitStatus(7, time.Now(), err)
+	exit <- *containerd.NewExitStatus(7, time.Now(), errgrpc.ToGRPC(err)) // as containerd's client has it
 	return exit, nil
 }
 
