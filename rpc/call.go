@@ -26,10 +26,11 @@ func (s *Server) prepare(call *call) *wireError {
 }
 
 // respond carries out a call and returns the response, nil for a notification.
-// It never panics.
-func (s *Server) respond(ctx context.Context, from *conn, c *call) []byte {
+// The response is held of the budget of replies. It never panics.
+func (s *Server) respond(ctx context.Context, from *conn, c *call) (response []byte) {
 	log := from.log
-	caller := &caller{conn: from}
+	caller := &caller{conn: from, frame: c.frame}
+	defer func() { c.added = caller.addReply(response) }()
 	result, err := s.carryOut(ctx, caller, c)
 	c.after = caller.after
 	if !c.fate.settle() {
@@ -46,7 +47,6 @@ func (s *Server) respond(ctx context.Context, from *conn, c *call) []byte {
 		return nil
 	}
 	if err == nil {
-		var response []byte
 		if response, err = encodeResult(c.id, result); err == nil {
 			s.observe(c, 0)
 			return response

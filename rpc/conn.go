@@ -1,13 +1,11 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -36,7 +34,12 @@ type conn struct {
 	// audience is what the client is told of unasked.
 	audience *audience
 
-	expected int // bytes of a message that is not short; of the reader
+	// replies bounds what the connection holds of the server's budget of replies: a
+	// client that reads slowly leaves the most of it to others.
+	replies *budget
+
+	// closing is closed when messages are not taken any more.
+	closing chan struct{}
 
 	wake chan struct{} // tells the writer that state has changed
 	room chan struct{} // tells the reader
@@ -59,6 +62,8 @@ func newConn(ctx context.Context, srv *Server, ws *websocket.Conn, l *link) *con
 		audience: newAudience(srv.opts.MaxFollowed),
 		wake:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		replies:  newBudget(2 * srv.opts.MaxQueuedBytes),
 		state: state{
 			maxRequests: srv.opts.MaxPendingRequests,
 			maxBytes:    srv.opts.MaxPendingBytes,
@@ -128,7 +133,14 @@ func (c *conn) update(change func(*state)) {
 		runs = append(runs, c.start(call))
 	}
 	c.calls.Add(len(runs))
+	requests, replies := c.state.takeFreed()
+	if c.state.dropping() {
+		closeOnce(c.closing)
+	}
 	c.mu.Unlock()
+	c.srv.requests.give(requests)
+	c.srv.replies.give(replies)
+	c.replies.give(replies)
 	for _, run := range runs {
 		go run()
 	}
@@ -165,10 +177,13 @@ func (c *conn) read() {
 			continue
 		}
 		var text []byte
+		var held int64
 		if err == nil {
-			text, err = c.readMessage(r, limit+1)
+			text, held, err = c.readMessage(r, limit+1)
 		}
 		switch {
+		case errors.Is(err, errGone):
+			continue // to skip the message
 		case err != nil:
 			c.readFailed(err)
 			return
@@ -177,37 +192,11 @@ func (c *conn) read() {
 		case !utf8.Valid(text):
 			c.close(websocket.CloseInvalidFramePayloadData, "text is not UTF-8")
 		default:
-			c.take(text)
+			c.take(text, held)
+			continue
 		}
+		c.srv.requests.give(held)
 	}
-}
-
-// readMessage reads up to limit bytes. A message that is not short is expected to
-// be about as long as the longest not long ago: it would have to be copied many
-// times over while it grows.
-func (c *conn) readMessage(r io.Reader, limit int64) ([]byte, error) {
-	const short = 4 << 10
-	r = io.LimitReader(r, limit)
-	text := make([]byte, short)
-	n, err := io.ReadFull(r, text)
-	text = text[:n]
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return bytes.Clone(text), nil
-	}
-	for text = append(make([]byte, 0, max(c.expected, 4*short)), text...); err == nil; text = text[:len(text)+n] {
-		if len(text) == cap(text) {
-			text = slices.Grow(text, len(text)) // twice as much
-		}
-		n, err = r.Read(text[len(text):cap(text)])
-	}
-	if !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	c.expected = max(len(text)+1, c.expected/2) // one more shows the end
-	if len(text) < cap(text)/2 {
-		text = bytes.Clone(text)
-	}
-	return text, nil
 }
 
 // waitForRoom returns when another message can be taken, or with true when
@@ -249,11 +238,12 @@ func (c *conn) readFailed(err error) {
 	}
 }
 
-// take makes a frame of a message and sees it carried out.
-func (c *conn) take(text []byte) {
+// take makes a frame of a message and sees it carried out. It owns what is held of the
+// budget for the message.
+func (c *conn) take(text []byte, held int64) {
 	received := time.Now()
 	msg := decodeMessage(text, c.srv.opts.MaxBatch)
-	f := &frame{batch: msg.batch, size: int64(len(text) + callBytes*len(msg.entries)), responses: make([][]byte, len(msg.entries))}
+	f := &frame{batch: msg.batch, size: int64(len(text) + callBytes*len(msg.entries)), held: held, reserving: make(chan struct{}, 1), responses: make([][]byte, len(msg.entries))}
 	var calls []*call
 	for i, e := range msg.entries {
 		call := &call{request: e.request, frame: f, index: i, received: received}

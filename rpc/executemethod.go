@@ -38,6 +38,9 @@ func (s *Server) sessionExecute(ctx context.Context, from *caller, p *executePar
 // as one that is followed, or as one that is only waited for.
 func (s *Server) execute(ctx context.Context, from *caller, p *executeParams) (*session.Outcome, error) {
 	program, ok := p.Command.Command.(session.Program)
+	if err := from.reserve(ctx, replyBytes(p.Command.Command)); err != nil {
+		return nil, err
+	}
 	if !ok || !p.Command.background && !p.Stream {
 		return s.opts.Commands.Execute(ctx, p.SessionID, p.Command.Command)
 	}
@@ -71,6 +74,29 @@ func (s *Server) execute(ctx context.Context, from *caller, p *executeParams) (*
 		Success: true, Duration: s.now().Sub(begun),
 		Result: &backgroundResult{ExecutionID: e.ID(), Status: session.StatusRunning},
 	}, nil
+}
+
+// readBytes is the most that a read returns, listBytes about what a long list takes.
+const (
+	readBytes = 8 << 20
+	listBytes = 4 << 20
+)
+
+// replyBytes is about how long the reply to a command on files may be, which is made
+// at once.
+func replyBytes(cmd session.Command) int64 {
+	switch c := cmd.(type) {
+	case *session.ReadFile:
+		bytes := int64(readBytes)
+		if c.Length >= 0 {
+			bytes = min(bytes, c.Length)
+		}
+		return bytes + bytes/3 // in base64
+	case *session.ListDirectory:
+		return listBytes
+	default:
+		return 0
+	}
 }
 
 // executeFollowed waits for a program, and for the client to be told what

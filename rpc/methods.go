@@ -40,6 +40,9 @@ type method struct {
 // caller is where a call comes from, for methods that send notifications there.
 type caller struct {
 	*conn
+	frame *frame
+	// reserved is what is held of the budget for the reply.
+	reserved int64
 	// after are followers to begin once the reply is queued.
 	after []*follower
 	// undo takes back what the call did, if the call is cancelled before the client

@@ -31,6 +31,11 @@ type Stats struct {
 	PendingBytes int64
 	// ReplyBytes and NotifiedBytes wait for clients to read.
 	ReplyBytes, NotifiedBytes int64
+	// HeldRequests and HeldReplies are what is held of the budgets, WaitingRequests and
+	// WaitingReplies how many wait for a part of them.
+	HeldRequests, HeldReplies       int64
+	WaitingRequests, WaitingReplies int
+	MaxHeldBytes                    int64
 	// WaitingNotifications are those that wait for room among the NotifiedBytes.
 	WaitingNotifications int
 }
@@ -40,6 +45,9 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	stats := Stats{Connections: s.serving, Connected: s.connected}
 	s.mu.Unlock()
+	stats.MaxHeldBytes = s.opts.MaxHeldBytes
+	stats.HeldRequests, stats.WaitingRequests = s.requests.stats()
+	stats.HeldReplies, stats.WaitingReplies = s.replies.stats()
 	s.eachConn(func(c *conn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

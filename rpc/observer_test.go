@@ -88,6 +88,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 		is := func(when string, want Stats) {
 			t.Helper()
 			synctest.Wait()
+			want.MaxHeldBytes = s.opts.MaxHeldBytes
 			if got := s.Stats(); got != want {
 				t.Errorf("%s: %+v; want %+v", when, got, want)
 			}
@@ -103,7 +104,7 @@ func TestStatsCountWhatWaits(t *testing.T) {
 		synctest.Wait()
 		waiting := s.Stats()
 		reply := int64(len(c.receive())) // the client read nothing so far
-		if want := (Stats{Connections: 1, Connected: 2, Pending: 2, ReplyBytes: 2 * reply}); waiting != want {
+		if want := (Stats{Connections: 1, Connected: 2, Pending: 2, ReplyBytes: 2 * reply, HeldReplies: 2 * reply, MaxHeldBytes: s.opts.MaxHeldBytes}); waiting != want {
 			t.Errorf("two replies: %+v; want %+v", waiting, want)
 		}
 		c.receive()
@@ -125,7 +126,7 @@ func TestStatsCountNotificationsThatWait(t *testing.T) {
 		synctest.Wait()
 		stats := s.Stats()
 		length := int64(len(c.receive()))
-		if want := (Stats{Connections: 1, Connected: 1, NotifiedBytes: length, WaitingNotifications: 2}); stats != want {
+		if want := (Stats{Connections: 1, Connected: 1, NotifiedBytes: length, WaitingNotifications: 2, MaxHeldBytes: s.opts.MaxHeldBytes}); stats != want {
 			t.Errorf("%+v; want %+v", stats, want)
 		}
 		c.receive()

@@ -97,6 +97,10 @@ type Options struct {
 	// also bounds the reply to a batch: entries that have not started when it is
 	// reached are refused. Default twice MaxMessageBytes.
 	MaxQueuedBytes int64
+	// MaxHeldBytes is about how many bytes the messages that are read or carried out and
+	// the replies that clients have not read take together, of all connections: half of
+	// it each. What would exceed it waits for its turn. Default 256 MiB.
+	MaxHeldBytes int64
 	// MaxNotifiedBytes is how many bytes of notifications may wait for the client
 	// to read before no further one is queued; one may exceed it. Programs do not
 	// wait for that: what is not kept until the client has read is lost to it, and
@@ -109,6 +113,9 @@ type Options struct {
 	// WriteTimeout is how long the client may take to read the next 64 KiB of
 	// what is being written. Default 10 s.
 	WriteTimeout time.Duration
+	// MessageTimeout is how long a long message may take to come while others wait for
+	// the memory that it holds. Default 1 min.
+	MessageTimeout time.Duration
 	// PingInterval is how often a ping is sent. A connection on which nothing
 	// moves for two and a half intervals is dropped. Default 30 s.
 	PingInterval time.Duration
@@ -134,9 +141,11 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxPendingRequests, 256)
 	orDefault(&o.MaxPendingBytes, 2*o.MaxMessageBytes)
 	orDefault(&o.MaxQueuedBytes, 2*o.MaxMessageBytes)
+	orDefault(&o.MaxHeldBytes, 256<<20)
 	orDefault(&o.MaxNotifiedBytes, 256<<10)
 	orDefault(&o.MaxFollowed, 256)
 	orDefault(&o.WriteTimeout, 10*time.Second)
+	orDefault(&o.MessageTimeout, time.Minute)
 	orDefault(&o.PingInterval, 30*time.Second)
 	orDefault(&o.CloseTimeout, 5*time.Second)
 	return o

@@ -17,6 +17,9 @@ import (
 
 // Server is the front of the server. It is made by New.
 type Server struct {
+	// requests and replies are what messages and replies of all connections take.
+	requests, replies *budget
+
 	opts    Options
 	methods map[string]method
 	// unnamed is method.ended of requests that name no method that there is.
@@ -51,6 +54,7 @@ func New(opts Options) *Server {
 		idle:     make(chan struct{}),
 		gone:     make(chan struct{}),
 	}
+	s.requests, s.replies = newBudget(s.opts.MaxHeldBytes/2), newBudget(s.opts.MaxHeldBytes/2)
 	s.started = s.now()
 	s.methods = s.methodTable()
 	for name, m := range s.methods {

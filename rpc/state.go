@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -13,6 +14,12 @@ type frame struct {
 	batch bool
 	// size is about what the message takes in bytes.
 	size int64
+	// held is what the message holds of the budget of requests. Added are the bytes of
+	// responses that were added to the budgets of replies, covered those for which the
+	// batch has reserved, while it holds reserving.
+	held, added, covered int64
+	reserving            chan struct{}
+	reserved             atomic.Int64
 	// responses has one place for each entry; nil for a notification or what is
 	// not answered yet.
 	responses [][]byte
@@ -39,6 +46,8 @@ type call struct {
 	queue string
 	// refused is why the call must not be carried out after all.
 	refused *wireError
+	// added says that the response was added to the budgets of replies.
+	added bool
 	// after are to begin once the reply is queued.
 	after []*follower
 	// fate says whether the call was cancelled before it was answered.
@@ -54,6 +63,8 @@ type outgoing struct {
 	data []byte
 	// requests is how many requests a reply answers; a notification answers none.
 	requests int
+	// held is what a reply holds of the budget.
+	held int64
 }
 
 // pendingNote is a notification that is not queued yet.
@@ -107,6 +118,8 @@ type state struct {
 	notes []*pendingNote
 	// begin are followers whose time has come.
 	begin []*follower
+	// freedRequests and freedReplies go back to the budgets.
+	freedRequests, freedReplies int64
 
 	pong    []byte // answers the last ping; nil for none
 	closing *closing
@@ -163,7 +176,7 @@ func (s *state) start() []*call {
 }
 
 // finish records the response to a call, nil for a notification, and lets the
-// next call of the queue run.
+// next call of the queue run. The response is held of the budget of replies.
 func (s *state) finish(c *call, response []byte) {
 	delete(s.calls, c)
 	if c.queue != "" {
@@ -179,6 +192,11 @@ func (s *state) finish(c *call, response []byte) {
 	f := c.frame
 	f.left--
 	f.after = append(f.after, c.after...)
+	if c.added {
+		f.added += int64(len(response))
+	} else {
+		f.covered += int64(len(response))
+	}
 	if !s.dropping() {
 		f.responses[c.index] = response
 		f.bytes += int64(len(response))
@@ -191,16 +209,19 @@ func (s *state) finish(c *call, response []byte) {
 // answer queues the reply to a frame of which nothing is left to do.
 func (s *state) answer(f *frame) {
 	s.bytes -= f.size
+	s.freedRequests += f.held
 	s.begin = append(s.begin, f.after...)
 	if f.bytes == 0 || s.dropping() {
 		s.requests -= len(f.responses)
+		s.freedReplies += f.added + f.reserved.Load()
 		return
 	}
+	s.freedReplies += f.reserved.Load() - f.covered // of which no more is needed
 	text := f.responses[0]
 	if f.batch {
 		text = encodeBatch(f.responses)
 	}
-	s.outbox = append(s.outbox, outgoing{websocket.TextMessage, text, len(f.responses)})
+	s.outbox = append(s.outbox, outgoing{websocket.TextMessage, text, len(f.responses), f.added + f.covered})
 	s.queued += int64(len(text))
 }
 
@@ -236,6 +257,7 @@ func (s *state) wrote(out outgoing) {
 	default:
 		s.requests -= out.requests
 		s.queued -= int64(len(out.data))
+		s.freedReplies += out.held
 	}
 }
 
@@ -272,6 +294,13 @@ func (s *state) beginning() []*follower {
 // nothing, such as to cancel what they wait for.
 func (s *state) full() bool {
 	return (s.requests-s.waiting >= s.maxRequests || s.bytes >= s.maxBytes) && !s.dropping()
+}
+
+// takeFreed takes what is to be given back to the budgets.
+func (s *state) takeFreed() (requests, replies int64) {
+	requests, replies = s.freedRequests, s.freedReplies
+	s.freedRequests, s.freedReplies = 0, 0
+	return requests, replies
 }
 
 // dropping says that replies are not kept any more.

@@ -64,6 +64,7 @@ type config struct {
 	Listen       string   `toml:"listen"`
 	AllowOrigins []string `toml:"allow_origin"`
 	DrainTimeout duration `toml:"drain_timeout"`
+	MessagesMB   int64    `toml:"messages_mb"`
 
 	// Of serve's warm pool.
 	Pool          int      `toml:"pool"`
@@ -114,6 +115,7 @@ func (c *config) bindSandboxes(f *pflag.FlagSet) {
 func (c *config) bindServe(f *pflag.FlagSet) {
 	f.StringVar(&c.Listen, "listen", defaultListen, "`address` to serve on; anyone who can connect to it can run programs")
 	f.StringSliceVar(&c.AllowOrigins, "allow-origin", nil, "`origin` from which browsers may connect, such as https://app.example.com; * for all")
+	f.Int64Var(&c.MessagesMB, "messages-mb", min(max(hostMemoryMB()/16, 64), 1024), "`MiB` that messages from clients and the replies to them may take together; more waits for its turn. A sixteenth of this host's unless given, from 64 to 1024")
 	bindDuration(f, &c.DrainTimeout, "drain-timeout", 10*time.Second, "how long running commands may take to end at shutdown")
 	c.bindPool(f)
 }

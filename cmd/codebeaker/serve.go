@@ -137,6 +137,7 @@ func startServer(ctx context.Context, cfg *config, log *slog.Logger) (_ *server,
 		Observer:       m,
 		Metrics:        m.Handler(),
 		MaxConnections: webSockets,
+		MaxHeldBytes:   cfg.MessagesMB << 20,
 		Ready: func() error {
 			if err := s.alive(context.WithoutCancel(ctx), readyTimeout); err != nil {
 				log.ErrorContext(ctx, "the server does not answer itself", "error", err)

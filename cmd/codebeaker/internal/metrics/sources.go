@@ -57,6 +57,7 @@ type gauges struct {
 	connections, connected                           *prometheus.Desc
 	pending, pendingBytes, replyBytes, notifiedBytes *prometheus.Desc
 	waiting                                          *prometheus.Desc
+	held, heldWaiting, heldMax                       *prometheus.Desc
 	output                                           *prometheus.Desc
 	shimCount, shimMemory                            *prometheus.Desc
 }
@@ -89,6 +90,10 @@ func newGauges(s Sources) *gauges {
 		notifiedBytes: desc("notifications_queued_bytes", "Notifications that wait for clients to read."),
 		waiting:       desc("notifications_waiting", "Notifications that wait for room in the queue of their connection."),
 
+		held:        desc("messages_held_bytes", "About what long messages and all replies take, from before they are read or made, by kind: requests or replies.", "kind"),
+		heldWaiting: desc("messages_waiting", "Long messages that wait for memory to be read, and calls that wait for memory for their replies, by kind.", "kind"),
+		heldMax:     desc("messages_held_bytes_max", "What long messages and replies may take, half of it each."),
+
 		output: desc("output_kept_bytes", "What is kept of the output of executions, by place: memory or file.", "place"),
 
 		shimCount: desc("shims", "Shims of this server's containerd."),
@@ -102,6 +107,7 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		g.sessions, g.sessionsMax, g.removing, g.queued, g.removals, g.removalFailures, g.members, g.target, g.claims, g.misses,
 		g.connections, g.connected, g.pending, g.pendingBytes, g.replyBytes, g.notifiedBytes, g.waiting,
+		g.held, g.heldWaiting, g.heldMax,
 		g.output, g.shimCount, g.shimMemory,
 	} {
 		ch <- d
@@ -144,6 +150,12 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(g.replyBytes, float64(server.ReplyBytes))
 	gauge(g.notifiedBytes, float64(server.NotifiedBytes))
 	gauge(g.waiting, float64(server.WaitingNotifications))
+
+	gauge(g.held, float64(server.HeldRequests), "requests")
+	gauge(g.held, float64(server.HeldReplies), "replies")
+	gauge(g.heldWaiting, float64(server.WaitingRequests), "requests")
+	gauge(g.heldWaiting, float64(server.WaitingReplies), "replies")
+	gauge(g.heldMax, float64(server.MaxHeldBytes))
 
 	memory, files := g.sources.Output.Bytes()
 	gauge(g.output, float64(memory), "memory")
