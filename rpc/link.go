@@ -100,7 +100,7 @@ func (l *link) startLinger(d time.Duration) {
 // forget has the kernel drop, once the link is closed, what the peer has not
 // taken.
 func (l *link) forget() {
-	if tcp, ok := l.Conn.(*net.TCPConn); ok {
+	if tcp, ok := l.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 }

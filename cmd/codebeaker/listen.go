@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,7 +50,54 @@ func listen(ctx context.Context, address string, most int) (net.Listener, error)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w (choose another address with --listen)", address, err)
 	}
-	return netutil.LimitListener(l, most), nil
+	return &limitedListener{Listener: l, places: make(chan struct{}, most), closed: make(chan struct{})}, nil
+}
+
+// limitedListener accepts a connection once there is a place for it. Unlike those
+// of netutil.LimitListener, its connections are still TCP's: one that is to end at
+// once needs SO_LINGER.
+type limitedListener struct {
+	net.Listener
+
+	places chan struct{}
+	close  sync.Once
+	closed chan struct{}
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	select {
+	case l.places <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		<-l.places
+		return nil, errors.Join(fmt.Errorf("accept a connection of %T, which is not TCP", conn), conn.Close())
+	}
+	return &limitedConn{TCPConn: tcp, free: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+func (l *limitedListener) Close() error {
+	l.close.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// limitedConn gives its place back when it is closed.
+type limitedConn struct {
+	*net.TCPConn
+
+	free func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.free()
+	return c.TCPConn.Close()
 }
 
 // newHTTPServer returns a server with deadlines for what clients send.

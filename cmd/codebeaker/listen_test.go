@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,5 +61,36 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 	if _, err := io.Copy(io.Discard, last); err != nil { // until it is idle for too long
 		t.Error(err)
+	}
+}
+
+// A connection of the limited listener can be ended at once, without what its
+// client has not read.
+func TestLimitedConnectionsCanBeReset(t *testing.T) {
+	l, err := listen(t.Context(), "127.0.0.1:0", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lingerer, ok := conn.(interface{ SetLinger(seconds int) error })
+	if !ok {
+		t.Fatalf("%T has no SetLinger", conn)
+	}
+	if err := errors.Join(lingerer.SetLinger(0), conn.Close(), conn.Close(), l.Close(), client.SetDeadline(time.Now().Add(time.Minute))); err == nil {
+		t.Error("the connection was closed twice without an error")
+	}
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client was told %v", err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed listener accepts: %v", err)
 	}
 }
