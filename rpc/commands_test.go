@@ -86,6 +86,21 @@ func TestDecodeCommand(t *testing.T) {
 			`{"type":"list_files","path":"a","recursive":true,"pattern":"*.go","includeHidden":true,"maxDepth":3}`,
 			&session.ListDirectory{Path: "a", Recursive: true, Pattern: "*.go", IncludeHidden: true, MaxDepth: 3},
 		},
+		{
+			`{"type":"list_directory","pathEncoding":"base64","path":"/w==","limit":5,"cursor":"Yf8"}`,
+			&session.ListDirectory{Path: "\xff", Limit: 5, After: "a\xff"},
+		},
+		{`{"type":"list_directory","pathEncoding":"base64"}`, &session.ListDirectory{}},
+		{
+			`{"type":"move_file","pathEncoding":"base64","source":"/w==","destination":"Yg=="}`,
+			&session.MoveFile{Source: "\xff", Destination: "b", Overwrite: true},
+		},
+		{
+			`{"type":"write_file","pathEncoding":"base64","path":"/w==","content":"text"}`,
+			&session.WriteFile{Path: "\xff", Content: []byte("text")},
+		},
+		{`{"type":"read_file","pathEncoding":"base64","path":"/w=="}`, &session.ReadFile{Path: "\xff", Length: -1}},
+		{`{"type":"delete_file","pathEncoding":"base64","path":"/w=="}`, &session.DeleteFile{Path: "\xff"}},
 		{`{"type":"install_packages","packages":["a","b"]}`, &session.InstallPackages{Packages: []string{"a", "b"}}},
 		{
 			`{"type":"install_packages","requirementsFile":"r.txt","timeout":9}`,
@@ -128,8 +143,13 @@ func TestDecodeCommandNamesTheField(t *testing.T) {
 			`command.permissions takes a string of octal digits such as "0644", at most "0777", got "1777"`,
 		},
 		{
+			`{"type":"copy_file","pathEncoding":"base64","source":"Yg==","destination":"b"}`, "command.destinationPath",
+			`command.destinationPath takes standard base64 with padding where its encoding is "base64"`,
+		},
+		{`{"type":"list_directory","cursor":"?"}`, "command.cursor", `command.cursor takes the nextCursor of an answer`},
+		{
 			`{"type":"write_file","path":"a","content":"AP8","encoding":"base64"}`, "command.content",
-			`command.content takes standard base64 with padding where encoding is "base64"`,
+			`command.content takes standard base64 with padding where its encoding is "base64"`,
 		},
 		{
 			`{"type":"read_file","path":"a","offset":-1}`, "command.offset",

@@ -389,7 +389,7 @@ func decodeBase64(path string, content []byte) ([]byte, error) {
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(content)))
 	n, err := base64.StdEncoding.Decode(out, content)
 	if err != nil {
-		return nil, invalidParams(path, "%s takes standard base64 with padding where encoding is \"base64\"", path)
+		return nil, invalidParams(path, "%s takes standard base64 with padding where its encoding is \"base64\"", path)
 	}
 	return out[:n], nil
 }

@@ -73,25 +73,27 @@ type CreateDirectory struct {
 // CreateDirectoryResult says what CreateDirectory did.
 type CreateDirectoryResult struct{ Path string }
 
-// CopyFile copies a regular file with its permission bits, making the parent
-// directories of the destination. The destination changes as a whole or not at
-// all. A symbolic link at the source is followed, one at the destination is
-// replaced. Its result is a *CopyFileResult.
+// CopyFile copies a regular file or a directory, with permission bits and holes,
+// making the parent directories of the destination. The destination changes as a
+// whole or not at all. A symbolic link at the source is followed, one below it is
+// copied, one at the destination is replaced. Its result is a *CopyFileResult.
 type CopyFile struct {
 	Source, Destination string
-	// Overwrite replaces a destination that exists, which otherwise is an error.
+	// Overwrite replaces a file or, with a directory, an empty directory that is at
+	// the destination, which otherwise is an error.
 	Overwrite bool
 }
 
 // CopyFileResult says what CopyFile did.
 type CopyFileResult struct {
 	Source, Destination string
-	Bytes               int64
+	// Bytes is the size of all files copied.
+	Bytes int64
 }
 
 // MoveFile renames a file or a directory, making the parent directories of the
-// destination. To another file system, such as /tmp, only regular files can be
-// moved: they are copied and then removed. Its result is a *MoveFileResult.
+// destination. To another file system, such as /tmp, it is copied and then
+// removed. Its result is a *MoveFileResult.
 type MoveFile struct {
 	Source, Destination string
 	// Overwrite replaces a file or an empty directory that is at the
@@ -117,17 +119,14 @@ type DeleteFileResult struct{ Path string }
 
 // ListDirectory lists a directory, sorted by path. Symbolic links are listed
 // and not followed, but for Path itself. Subdirectories that cannot be read are
-// listed without what is in them. In names that are not UTF-8, U+FFFD stands for
-// each wrong byte; no command can name such files. Its result is a
-// *ListDirectoryResult.
+// listed without what is in them. Its result is a *ListDirectoryResult.
 type ListDirectory struct {
 	// Path is the directory; /workspace where empty.
 	Path string
 	// Recursive lists what is in subdirectories, too.
 	Recursive bool
-	// Pattern, where it is not empty, is a pattern as of path.Match that an
-	// entry's name has to match; one with a slash is matched with the path
-	// below Path.
+	// Pattern, where it is not empty, is a pattern of doublestar that an entry's
+	// name has to match; one with a slash is matched with the path below Path.
 	Pattern string
 	// IncludeHidden lists entries whose name starts with a dot, and what is
 	// below them, too.
@@ -135,15 +134,20 @@ type ListDirectory struct {
 	// MaxDepth is how many levels Recursive lists: 1 is the directory itself;
 	// 0 is all.
 	MaxDepth int
+	// Limit is the most entries that are listed; 0 is the manager's MaxListEntries.
+	Limit int
+	// After is the Next of a listing that this one continues; empty begins.
+	After string
 }
 
 // ListDirectoryResult is what ListDirectory found.
 type ListDirectoryResult struct {
 	Path    string
 	Entries []FileEntry
-	// Truncated says that there are more entries than the manager's
-	// MaxListEntries, or than 4 MiB of paths; Entries are the first of them.
+	// Truncated says that there are more entries than Limit, or than 4 MiB of
+	// paths; Entries are the first of them, and Next leads on.
 	Truncated bool
+	Next      string
 }
 
 // FileType is what kind of file an entry is. The texts are those of the wire.
@@ -162,7 +166,8 @@ const (
 
 // FileEntry is an entry of a directory.
 type FileEntry struct {
-	// Name is the last element of Path, which begins with that of the command.
+	// Name is the last element of Path, which begins with that of the command. They
+	// are bytes, and need be no UTF-8.
 	Name, Path string
 	Type       FileType
 	// Size is in bytes.

@@ -32,8 +32,6 @@ func repeatable(req *agent.FileRequest) bool {
 		return !req.Append
 	case agent.MakeDirectory:
 		return req.Recursive
-	case agent.CopyFile:
-		return req.Overwrite
 	default:
 		return false
 	}
@@ -223,6 +221,9 @@ func (c *fileCall) add(head, data []byte) (more bool, err error) {
 	if r.More && len(r.Entries) == 0 && len(data) == 0 {
 		return false, errors.New("file helper announces more and brings nothing")
 	}
+	if r.Below != "" && (len(r.Below) > maxPathBytes || !isBelow(string(r.Below))) {
+		return false, errors.New("file helper fails at what is no path below the one asked for")
+	}
 	if c.left -= len(r.Entries); c.left < 0 {
 		return false, errors.New("file helper lists more entries than it may")
 	}
@@ -230,7 +231,7 @@ func (c *fileCall) add(head, data []byte) (more bool, err error) {
 		if c.bytes -= c.prefix + len(e.Path); c.bytes < 0 {
 			return false, errors.New("file helper lists more bytes of paths than it may")
 		}
-		if !isBelow(e.Path) {
+		if !isBelow(string(e.Path)) {
 			return false, errors.New("file helper lists what is no path below the directory")
 		}
 	}

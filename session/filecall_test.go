@@ -47,7 +47,7 @@ func encodeReply(id uint32, reply any, data ...byte) []byte {
 // is replaced, and no more was kept than a listing may have.
 func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 	type reply = agent.FileReply
-	entry := func(name string) reply { return reply{Entries: []agent.FileEntry{{Path: name}}} }
+	entry := func(name string) reply { return reply{Entries: []agent.FileEntry{{Path: agent.FilePath(name)}}} }
 	one := func(r any) func(uint32, io.Writer) error {
 		return func(id uint32, w io.Writer) error {
 			_, err := w.Write(encodeReply(id, r))
@@ -71,7 +71,7 @@ func TestHelperThatBreaksTheProtocolIsReplaced(t *testing.T) {
 			for i := range replies {
 				r := reply{More: i < replies-1}
 				for range entries {
-					r.Entries = append(r.Entries, agent.FileEntry{Path: name})
+					r.Entries = append(r.Entries, agent.FileEntry{Path: agent.FilePath(name)})
 				}
 				if _, err := w.Write(encodeReply(id, r)); err != nil {
 					return err
@@ -192,8 +192,8 @@ func TestCommandsWhoseHelperEnds(t *testing.T) {
 		{&ReadFile{Path: dir + "/x", Length: -1}, true},
 		{&ListDirectory{Path: dir}, true},
 		{&CreateDirectory{Path: dir + "/d", Recursive: true}, true},
-		{&CopyFile{Source: dir + "/x", Destination: dir + "/c", Overwrite: true}, true},
-		{&CopyFile{Source: dir + "/x", Destination: dir + "/o"}, false},
+		// Of a directory, the copy that was made would be in the way of the second.
+		{&CopyFile{Source: dir + "/x", Destination: dir + "/o", Overwrite: true}, false},
 		{&CreateDirectory{Path: dir + "/o"}, false},
 		{&WriteFile{Path: dir + "/o", Mode: WriteAppend}, false},
 		{&MoveFile{Source: dir + "/x", Destination: dir + "/o", Overwrite: true}, false},
@@ -210,7 +210,7 @@ func TestCommandsWhoseHelperEnds(t *testing.T) {
 			t.Errorf("%T %+v: %v, want %s", tc.cmd, tc.cmd, err, mayBeDone)
 		}
 	}
-	if got, want := entries(t, dir), []string{"c", "d", "dir", "w", "x"}; !slices.Equal(got, want) {
+	if got, want := entries(t, dir), []string{"d", "dir", "w", "x"}; !slices.Equal(got, want) {
 		t.Errorf("there is %v, want %v", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -103,14 +104,15 @@ func (e *fileCallError) pathError(asked paths) *PathError {
 	switch {
 	case e.reply.Copied:
 		reason = "copied to the destination, but could not be removed: " + reason
-	case e.reply.Errno == unix.EXDEV:
-		reason = "only regular files can be moved between file systems, of which the image is one; copy what is in it, then delete it"
 	case e.reply.Errno == unix.EINVAL && asked.to != "":
-		reason = "a directory cannot be moved into itself"
+		reason = "a directory cannot be put into itself"
 	}
 	at := asked.path
 	if e.reply.AtTo {
 		at = asked.to
+	}
+	if e.reply.Below != "" {
+		at = strings.TrimRight(at, "/") + "/" + string(e.reply.Below)
 	}
 	return &PathError{Path: at, Reason: reason}
 }

@@ -2,11 +2,13 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime"
@@ -22,20 +24,27 @@ func (s *session) listDirectory(ctx context.Context, cmd *ListDirectory) (*ListD
 	if result.Path == "" {
 		result.Path = runtime.Workspace
 	}
-	name, err := sessionPath("command.path", result.Path)
+	name, err := filePath("command.path", result.Path)
 	if err != nil {
 		return nil, err
 	}
 	if cmd.MaxDepth < 0 {
 		return nil, &InvalidError{Field: "command.maxDepth", Takes: "a whole number from 0 on, of which 0 is no limit"}
 	}
-	if _, err := path.Match(cmd.Pattern, ""); err != nil || len(cmd.Pattern) > maxPathBytes {
-		return nil, &InvalidError{Field: "command.pattern", Takes: `a pattern such as "*.py", with *, ?, [a-z] and \ before one of these`}
+	if !doublestar.ValidatePattern(cmd.Pattern) || len(cmd.Pattern) > maxPathBytes {
+		return nil, &InvalidError{Field: "command.pattern", Takes: `a pattern such as "*.py" or "src/**/*.go", with *, **, ?, [a-z], {a,b} and \ before one of these`}
+	}
+	if cmd.Limit < 0 || cmd.Limit > s.opts.MaxListEntries {
+		return nil, &InvalidError{Field: "command.limit", Takes: fmt.Sprintf("a whole number from 1 to %d", s.opts.MaxListEntries)}
+	}
+	most := s.opts.MaxListEntries
+	if cmd.Limit > 0 {
+		most = cmd.Limit
 	}
 	reply, err := s.callFiles(ctx, paths{path: result.Path}, agent.FileRequest{
 		Op: agent.ListDirectory, Path: name, Recursive: cmd.Recursive,
 		Pattern: cmd.Pattern, Hidden: cmd.IncludeHidden, Depth: cmd.MaxDepth,
-		MaxEntries: s.opts.MaxListEntries, MaxBytes: maxListBytes,
+		After: agent.FilePath(cmd.After), MaxEntries: most, MaxBytes: maxListBytes,
 	})
 	if err != nil {
 		return nil, err
@@ -45,13 +54,18 @@ func (s *session) listDirectory(ctx context.Context, cmd *ListDirectory) (*ListD
 	for _, e := range reply.Entries {
 		result.Entries = append(result.Entries, newFileEntry(result.Path, e))
 	}
+	// What a session answers is in the order that it likes.
 	slices.SortFunc(result.Entries, func(a, b FileEntry) int { return strings.Compare(a.Path, b.Path) })
+	if n := len(result.Entries); result.Truncated && n > 0 {
+		result.Next = result.Entries[n-1].Path[len(strings.TrimRight(result.Path, "/"))+1:]
+	}
 	return result, nil
 }
 
 func newFileEntry(dir string, e agent.FileEntry) FileEntry {
+	below := string(e.Path)
 	return FileEntry{
-		Name: path.Base(e.Path), Path: strings.TrimRight(dir, "/") + "/" + e.Path,
+		Name: path.Base(below), Path: strings.TrimRight(dir, "/") + "/" + below,
 		Type: fileType(e.Mode), Size: max(e.Size, 0), Mode: e.Mode & 0o777,
 		Modified: fileTime(e.Seconds, e.Nanoseconds),
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func TestListDirectory(t *testing.T) {
 		cmd.Path = dir + cmd.Path
 		return files[ListDirectoryResult](t, s, &cmd)
 	}
-	const bad = "bad\uFFFD\uFFFDname"
+	const bad = "bad\xff\xfename"
 	for _, tc := range []struct {
 		cmd  ListDirectory
 		want []string
@@ -42,6 +43,10 @@ func TestListDirectory(t *testing.T) {
 		{ListDirectory{Recursive: true, Pattern: "*.py"}, []string{"a/deep/y.py", "a/x.py", "b.py"}},
 		{ListDirectory{Recursive: true, Pattern: "*.py", IncludeHidden: true}, []string{".hidden/z.py", "a/deep/y.py", "a/x.py", "b.py"}},
 		{ListDirectory{Recursive: true, Pattern: "a/*.py"}, []string{"a/x.py"}},
+		{ListDirectory{Recursive: true, Pattern: "**/*.py"}, []string{"a/deep/y.py", "a/x.py", "b.py"}},
+		{ListDirectory{Recursive: true, Pattern: "a/**"}, []string{"a", "a/deep", "a/deep/y.py", "a/loop", "a/x.py"}},
+		{ListDirectory{Recursive: true, Pattern: "a/**/y.py"}, []string{"a/deep/y.py"}},
+		{ListDirectory{Recursive: true, Pattern: "{a,b}*"}, []string{"a", "a.txt", "b.py", bad}},
 		{ListDirectory{Recursive: true, Pattern: "*.py", MaxDepth: 2}, []string{"a/x.py", "b.py"}},
 		{ListDirectory{Recursive: true, Pattern: "*.py", MaxDepth: 1}, []string{"b.py"}},
 		{ListDirectory{Path: "/a", Recursive: true}, []string{"deep", "deep/y.py", "loop", "x.py"}},
@@ -87,6 +92,43 @@ func TestListingSaysThatItIsCut(t *testing.T) {
 	}
 	if r := files[ListDirectoryResult](t, s, &ListDirectory{Path: dir, Pattern: "09*"}); len(r.Entries) != 100 || r.Truncated {
 		t.Errorf("100 that match: %d entries, truncated %v", len(r.Entries), r.Truncated)
+	}
+}
+
+// A listing goes on where one ended, whatever the names are and wherever in a tree
+// that was.
+func TestListingGoesOn(t *testing.T) {
+	s, dir := filesSession(t, func(o *Options) { o.MaxListEntries = 1000 })
+	for i := range 300 {
+		put(t, fmt.Sprintf("%s/%d/%d-\xff", dir, i%7, i), "", 0o644)
+		put(t, fmt.Sprintf("%s/%d.%d", dir, i%7, i), "", 0o644)
+	}
+	whole := files[ListDirectoryResult](t, s, &ListDirectory{Path: dir, Recursive: true})
+	if len(whole.Entries) != 607 || whole.Truncated || whole.Next != "" {
+		t.Fatalf("%d entries, truncated %v, then %q", len(whole.Entries), whole.Truncated, whole.Next)
+	}
+	for _, limit := range []int{1, 2, 100, 606, 607} {
+		var got []FileEntry
+		cmd := &ListDirectory{Path: dir, Recursive: true, Limit: limit}
+		for {
+			r := files[ListDirectoryResult](t, s, cmd)
+			got = append(got, r.Entries...)
+			if cmd.After = r.Next; r.Truncated != (r.Next != "") || len(r.Entries) > limit {
+				t.Fatalf("%d entries, truncated %v, then %q", len(r.Entries), r.Truncated, r.Next)
+			}
+			if !r.Truncated {
+				break
+			}
+		}
+		if !slices.Equal(got, whole.Entries) {
+			t.Errorf("in steps of %d there are %d entries, and not the same", limit, len(got))
+		}
+	}
+	for _, limit := range []int{-1, 1001} {
+		invalid := (*InvalidError)(nil)
+		if _, err := s.executeFile(t.Context(), &ListDirectory{Path: dir, Limit: limit}); !errors.As(err, &invalid) || invalid.Field != "command.limit" {
+			t.Errorf("limit %d: %v", limit, err)
+		}
 	}
 }
 

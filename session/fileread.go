@@ -12,7 +12,7 @@ import (
 
 // readFile carries out ReadFile.
 func (s *session) readFile(ctx context.Context, cmd *ReadFile) (*ReadFileResult, error) {
-	name, err := sessionPath("command.path", cmd.Path)
+	name, err := filePath("command.path", cmd.Path)
 	if err != nil {
 		return nil, err
 	}

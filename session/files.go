@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"unicode/utf8"
 
 	"codebeaker/runtime"
+	"codebeaker/runtime/agent"
 )
 
 // maxPathBytes is PATH_MAX of Linux without its NUL.
@@ -43,10 +43,16 @@ func (s *session) withFiles(ctx context.Context, asked paths, f func(context.Con
 	return fileError(asked, s.opts.FileTimeout, s.files.use(ctx, s, s.opts.FileTimeout, f))
 }
 
+// filePath makes the path of a file command absolute.
+func filePath(field, p string) (agent.FilePath, error) {
+	name, err := sessionPath(field, p)
+	return agent.FilePath(name), err
+}
+
 // sessionPath makes a path absolute, without looking at it.
 func sessionPath(field, p string) (string, error) {
-	if p == "" || len(p) > maxPathBytes || strings.Contains(p, "\x00") || !utf8.ValidString(p) {
-		return "", &InvalidError{Field: field, Takes: fmt.Sprintf("a path of 1 to %d bytes of UTF-8 without NUL", maxPathBytes)}
+	if p == "" || len(p) > maxPathBytes || strings.Contains(p, "\x00") {
+		return "", &InvalidError{Field: field, Takes: fmt.Sprintf("a path of 1 to %d bytes without NUL", maxPathBytes)}
 	}
 	if path.IsAbs(p) {
 		return p, nil

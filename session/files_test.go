@@ -87,12 +87,11 @@ func TestPathErrorsSayWhichPathAndWhy(t *testing.T) {
 		refusedPath(t, s, &CopyFile{dir + tc.source, dir + tc.destination, tc.overwrite}, at, tc.copied)
 		refusedPath(t, s, &MoveFile{dir + tc.source, dir + tc.destination, tc.overwrite}, at, tc.moved)
 	}
-	refusedPath(t, s, &CopyFile{dir + "/full", dir + "/to", true}, dir+"/full", "is a directory")
 	refusedPath(t, s, &CopyFile{dir + "/fifo", dir + "/to", true}, dir+"/fifo", "not a regular file")
 	refusedPath(t, s, &CopyFile{"/dev/zero", dir + "/to", true}, "/dev/zero", "not a regular file")
 	refusedPath(t, s, &MoveFile{dir + "/empty", dir + "/file", true}, dir+"/file", "not a directory")
 	refusedPath(t, s, &MoveFile{dir + "/empty", dir + "/full", true}, dir+"/full", "directory not empty")
-	refusedPath(t, s, &MoveFile{dir + "/full", dir + "/full/new/x", true}, dir+"/full", "a directory cannot be moved into itself")
+	refusedPath(t, s, &MoveFile{dir + "/full", dir + "/full/new/x", true}, dir+"/full", "a directory cannot be put into itself")
 	for _, cmd := range []Command{
 		&WriteFile{Path: dir + "/fifo"}, &ReadFile{Path: dir + "/fifo"}, &WriteFile{Path: dir + "/fifo", Mode: WriteAppend},
 	} {
@@ -114,7 +113,7 @@ func TestPathsAreCheckedBeforeTheHelperSeesThem(t *testing.T) {
 		t.Error("the helper was started")
 		return io.EOF
 	})
-	for _, bad := range []string{"", "a\x00b", "a\xff", strings.Repeat("p/", 2048)} {
+	for _, bad := range []string{"", "a\x00b", strings.Repeat("p/", 2048)} {
 		for field, cmds := range map[string][]Command{
 			"command.path": {
 				&WriteFile{Path: bad}, &ReadFile{Path: bad}, &CreateDirectory{Path: bad}, &DeleteFile{Path: bad}, &ListDirectory{Path: bad + "\x00"},

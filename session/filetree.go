@@ -9,7 +9,7 @@ import (
 
 // createDirectory carries out CreateDirectory.
 func (s *session) createDirectory(ctx context.Context, cmd *CreateDirectory) (*CreateDirectoryResult, error) {
-	name, err := sessionPath("command.path", cmd.Path)
+	name, err := filePath("command.path", cmd.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *session) moveFile(ctx context.Context, cmd *MoveFile) (*MoveFileResult,
 
 // deleteFile carries out DeleteFile.
 func (s *session) deleteFile(ctx context.Context, cmd *DeleteFile) (*DeleteFileResult, error) {
-	name, err := sessionPath("command.path", cmd.Path)
+	name, err := filePath("command.path", cmd.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,10 +77,10 @@ func (s *session) callFiles(ctx context.Context, asked paths, req agent.FileRequ
 	return reply, err
 }
 
-func sessionPaths(source, destination string) (from, to string, err error) {
-	if from, err = sessionPath("command.sourcePath", source); err != nil {
+func sessionPaths(source, destination string) (from, to agent.FilePath, err error) {
+	if from, err = filePath("command.sourcePath", source); err != nil {
 		return "", "", err
 	}
-	to, err = sessionPath("command.destinationPath", destination)
+	to, err = filePath("command.destinationPath", destination)
 	return from, to, err
 }

@@ -1,9 +1,12 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -156,11 +159,158 @@ func TestMoveToAnotherFileSystem(t *testing.T) {
 	}
 	put(t, dir+"/rival", "", 0o644)
 	refusedPath(t, s, &MoveFile{Source: dir + "/rival", Destination: shm + "/new/to"}, shm+"/new/to", "exists")
-	put(t, dir+"/tree/in", "", 0o644)
-	refusedPath(t, s, &MoveFile{Source: dir + "/tree", Destination: shm + "/tree", Overwrite: true}, dir+"/tree",
-		"only regular files can be moved between file systems, of which the image is one; copy what is in it, then delete it")
-	if got := append(entries(t, dir), entries(t, shm+"/new")...); !slices.Equal(got, []string{"rival", "tree", "to"}) {
+	for _, path := range []string{"/tree/in", "/tree/locked/in"} {
+		put(t, dir+path, "", 0o600)
+	}
+	if err := errors.Join(
+		os.Link(dir+"/tree/in", dir+"/tree/same"), os.Symlink("nowhere", dir+"/tree/link"), unix.Mkfifo(dir+"/tree/fifo", 0o600),
+		os.Chmod(dir+"/tree/in", 0o4711), os.Chtimes(dir+"/tree/locked", then, then), os.Chtimes(dir+"/tree", then, then),
+	); err != nil {
+		t.Fatal(err)
+	}
+	before := treeOf(t, dir+"/tree")
+	files[MoveFileResult](t, s, &MoveFile{Source: dir + "/tree", Destination: shm + "/tree", Overwrite: true})
+	if after := treeOf(t, shm+"/tree"); !slices.Equal(before, after) {
+		t.Errorf("moved is\n%q, and was\n%q", after, before)
+	}
+	if a, err := os.Stat(shm + "/tree/in"); err != nil {
+		t.Error(err)
+	} else if b, err := os.Stat(shm + "/tree/same"); err != nil || !os.SameFile(a, b) {
+		t.Errorf("two names of a file are two files: %v", err)
+	}
+	files[MoveFileResult](t, s, &MoveFile{Source: shm + "/tree/link", Destination: dir + "/link"})
+	if to, err := os.Readlink(dir + "/link"); err != nil || to != "nowhere" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if got := append(entries(t, dir), entries(t, shm+"/new")...); !slices.Equal(got, []string{"link", "rival", "to"}) {
 		t.Errorf("there is %v", got)
+	}
+}
+
+// treeOf tells all that a move keeps of a tree.
+func treeOf(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		below, _ := strings.CutPrefix(path, dir)
+		size := info.Size()
+		if d.IsDir() {
+			size = 0 // which the file system says, and not the tree
+		}
+		all = append(all, fmt.Sprint(below, info.Mode(), size, info.ModTime().UnixNano()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestCopyDirectory(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	for path, mode := range map[string]fs.FileMode{"/from/a": 0o640, "/from/deep/er/b": 0o755, "/full/x": 0o644} {
+		put(t, dir+path, "12345", mode)
+	}
+	if err := errors.Join(
+		os.Symlink("../full", dir+"/from/deep/link"), os.Symlink("from", dir+"/link"), unix.Mkfifo(dir+"/from/fifo", 0o600),
+		os.Mkdir(dir+"/empty", 0o700), os.Chmod(dir+"/from/deep", 0o555),
+	); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // who is not root has to be able to remove them
+		for _, d := range []string{"/from", "/new/copy", "/empty", "/of-link"} {
+			_ = os.Chmod(dir+d+"/deep", 0o755)
+		}
+	})
+	for _, cmd := range []*CopyFile{
+		{Source: dir + "/from", Destination: dir + "/new/copy/"},
+		{Source: dir + "/from/", Destination: dir + "/empty", Overwrite: true},
+		{Source: dir + "/link", Destination: dir + "/of-link"},
+	} {
+		if r := files[CopyFileResult](t, s, cmd); r.Bytes != 10 {
+			t.Errorf("answer %+v", r)
+		}
+		to := strings.TrimRight(cmd.Destination, "/")
+		holds(t, to+"/a", "12345", 0o640)
+		holds(t, to+"/deep/er/b", "12345", 0o755)
+		if info, err := os.Stat(to + "/deep"); err != nil || info.Mode() != fs.ModeDir|0o555 {
+			t.Errorf("deep is %v, %v", info, err)
+		}
+		if info, err := os.Lstat(to + "/fifo"); err != nil || info.Mode() != fs.ModeNamedPipe|0o600 {
+			t.Errorf("fifo is %v, %v", info, err)
+		}
+		if link, err := os.Readlink(to + "/deep/link"); err != nil || link != "../full" {
+			t.Errorf("the link leads to %q, %v", link, err)
+		}
+	}
+	for _, tc := range []struct{ from, to, at, reason string }{
+		{"/from", "/full", "/full", "directory not empty"},
+		{"/from", "/full/x", "/full/x", "not a directory"},
+		{"/from", "/from/deep/er/c", "/from", "a directory cannot be put into itself"},
+		{"/full/x", "/from", "/from", "is a directory"},
+		{"/from/fifo", "/to", "/from/fifo", "not a regular file"},
+	} {
+		refusedPath(t, s, &CopyFile{Source: dir + tc.from, Destination: dir + tc.to, Overwrite: true}, dir+tc.at, tc.reason)
+	}
+	refusedPath(t, s, &CopyFile{Source: dir + "/from", Destination: dir + "/empty"}, dir+"/empty", "exists")
+	if got, want := entries(t, dir), []string{"empty", "from", "full", "link", "new", "of-link"}; !slices.Equal(got, want) {
+		t.Errorf("there is %v, want %v", got, want)
+	}
+}
+
+// A failure somewhere in a tree names the place, and leaves nothing.
+func TestCopyOfATreeSaysWhereItFails(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	put(t, dir+"/from/a/b", "", 0o644)
+	// So deep that the name beside the destination makes the path too long.
+	deep := dir + "/from/a"
+	for len(deep) < unix.PathMax-250 {
+		deep += "/" + strings.Repeat("d", 200)
+	}
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	to := dir + "/" + strings.Repeat("t", 200) + "/to"
+	_, err := s.executeFile(t.Context(), &CopyFile{Source: dir + "/from", Destination: to})
+	pathErr := (*PathError)(nil)
+	if !errors.As(err, &pathErr) || !strings.HasPrefix(pathErr.Path, to+"/a/ddd") || pathErr.Reason != "name too long" {
+		t.Errorf("it failed with %v", err)
+	}
+	if got := entries(t, filepath.Dir(to)); len(got) != 0 {
+		t.Errorf("left is %v", got)
+	}
+}
+
+func TestCopiesKeepHoles(t *testing.T) {
+	s, dir := filesSession(t, nil)
+	from, err := os.Create(dir + "/from")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 64 << 20
+	_, err1 := from.WriteAt([]byte("head"), 0)
+	_, err2 := from.WriteAt([]byte("middle"), size/2)
+	if err := errors.Join(err1, err2, from.Truncate(size), from.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r := files[CopyFileResult](t, s, &CopyFile{Source: dir + "/from", Destination: dir + "/to"}); r.Bytes != size {
+		t.Errorf("answer %+v", r)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir+"/to", &st); err != nil || st.Size != size || st.Blocks*512 > 1<<20 {
+		t.Errorf("the copy has %d bytes in %d, %v", st.Size, st.Blocks*512, err)
+	}
+	to, err := os.ReadFile(dir + "/to")
+	if err != nil || string(to[:4]) != "head" || string(to[size/2:size/2+6]) != "middle" {
+		t.Errorf("it holds something else: %v", err)
+	}
+	to[0], to[1], to[2], to[3] = 0, 0, 0, 0
+	clear(to[size/2 : size/2+6])
+	if len(bytes.TrimLeft(to, "\x00")) != 0 {
+		t.Error("where the holes were is something")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // writeFile carries out WriteFile.
 func (s *session) writeFile(ctx context.Context, cmd *WriteFile) (*WriteFileResult, error) {
-	name, err := sessionPath("command.path", cmd.Path)
+	name, err := filePath("command.path", cmd.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func (s *session) writeFile(ctx context.Context, cmd *WriteFile) (*WriteFileResu
 // is there. Errors are about that.
 func (s *session) writeSource(ctx context.Context, name string, content []byte) error {
 	return s.withFiles(ctx, paths{path: path.Dir(name)}, func(ctx context.Context, client *fileClient) error {
-		return client.write(ctx, agent.FileRequest{Op: agent.WriteFile, Path: name, Size: int64(len(content)), NoParents: true}, content)
+		return client.write(ctx, agent.FileRequest{Op: agent.WriteFile, Path: agent.FilePath(name), Size: int64(len(content)), NoParents: true}, content)
 	})
 }
 
@@ -43,7 +43,7 @@ func (s *session) writeSource(ctx context.Context, name string, content []byte) 
 func (s *session) removeFile(ctx context.Context, name string) (err error) {
 	for range maxHelpers {
 		err = s.files.use(ctx, s, s.opts.FileTimeout, func(ctx context.Context, client *fileClient) error {
-			_, err := client.call(ctx, agent.FileRequest{Op: agent.RemoveFile, Path: name})
+			_, err := client.call(ctx, agent.FileRequest{Op: agent.RemoveFile, Path: agent.FilePath(name)})
 			return err
 		})
 		if !errors.As(err, new(*lostError)) {

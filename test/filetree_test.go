@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,8 +18,10 @@ type listing struct {
 	Entries []struct {
 		Name, Path, Type, Mode string
 		Size                   int64
+		PathBase64             string
 	}
-	Truncated bool
+	Truncated  bool
+	NextCursor string
 }
 
 // list lists a directory.
@@ -61,13 +64,15 @@ func TestFileCommandsOnTrees(t *testing.T) {
 		{"type": "copy_file", "source": "a/script", "destination": "a/script"}, // harmless
 		{"type": "move_file", "source": "a/script", "destination": "/tmp/moved/script"},
 		{"type": "move_file", "sourcePath": "/tmp/moved/script", "destinationPath": "back/script", "overwrite": false},
-		{"type": "move_file", "source": "a", "destination": "tree/a"},
+		{"type": "move_file", "source": "a", "destination": "/tmp/a"}, // on another file system
+		{"type": "move_file", "source": "/tmp/a", "destination": "tree/a"},
+		{"type": "copy_file", "source": "tree", "destination": "/tmp/tree"},
 	} {
 		if o := b.do(command); !o.Success {
 			t.Errorf("%v: %+v", command, o)
 		}
 	}
-	r := b.sh("ls -ln copies/of/script back/script /tmp/copies/script; ls -ldn tree/a/b/c /tmp/moved; find . /tmp | grep -c codebeaker-")
+	r := b.sh("ls -ln copies/of/script back/script /tmp/copies/script; ls -ldn tree/a/b/c /tmp/tree/a/b/c /tmp/moved; find . /tmp | grep -c codebeaker-")
 	for line := range strings.Lines(r.Stdout) {
 		mode, wanted := "drwxr-xr-x", strings.HasPrefix(line, "d")
 		if !wanted {
@@ -77,7 +82,7 @@ func TestFileCommandsOnTrees(t *testing.T) {
 			t.Errorf("made for others, or with other permissions: %s", line)
 		}
 	}
-	if !strings.HasSuffix(r.Stdout, "\n0\n") || strings.Count(r.Stdout, "\n") != 6 {
+	if !strings.HasSuffix(r.Stdout, "\n0\n") || strings.Count(r.Stdout, "\n") != 7 {
 		t.Errorf("looking at what was made: %+v", r)
 	}
 	for _, tc := range []struct {
@@ -85,8 +90,7 @@ func TestFileCommandsOnTrees(t *testing.T) {
 		reason  string
 	}{
 		{object{"type": "copy_file", "source": "back/script", "destination": "copies/of/script", "overwrite": false}, "copies/of/script: exists"},
-		{object{"type": "move_file", "source": "tree", "destination": "/tmp/tree"}, "tree: only regular files can be moved between file systems"},
-		{object{"type": "move_file", "source": "tree", "destination": "tree/a/x"}, "tree: a directory cannot be moved into itself"},
+		{object{"type": "move_file", "source": "tree", "destination": "tree/a/x"}, "tree: a directory cannot be put into itself"},
 		{object{"type": "move_file", "source": "/etc/passwd", "destination": "passwd"}, "/etc/passwd: not permitted"},
 		{object{"type": "move_file", "source": "back/script", "destination": "/etc/script"}, "/etc/script: not permitted"},
 		{object{"type": "copy_file", "source": "/etc/shadow", "destination": "shadow"}, "/etc/shadow: not permitted"},
@@ -116,6 +120,69 @@ func TestCopyWithoutSpaceLeavesNothing(t *testing.T) {
 	}
 	if r := b.sh("cat /tmp/to; ls -A /tmp; ls"); r.Stdout != "old\nfits\nto\nbig\n" {
 		t.Errorf("there is %+v", r)
+	}
+}
+
+// A name of any bytes can be listed, and what is listed can be used.
+func TestNamesThatAreNoText(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	b.sh(`printf bytes > "$(printf 'a\377b')"`)
+	l := b.list(object{"path": "."})
+	if len(l.Entries) != 1 || l.Entries[0].Path != "./a\uFFFDb" || l.Entries[0].PathBase64 != "Li9h/2I=" {
+		t.Fatalf("listed is %+v", l)
+	}
+	encoded := func(command object) object {
+		command["pathEncoding"] = "base64"
+		return command
+	}
+	if o := b.do(encoded(object{"type": "read_file", "path": "Li9h/2I="})); o.Result.Content != "bytes" || o.Result.Path != "Li9h/2I=" {
+		t.Errorf("read is %+v", o)
+	}
+	b.do(encoded(object{"type": "copy_file", "source": "Li9h/2I=", "destination": "/w=="}))
+	b.do(encoded(object{"type": "write_file", "path": "/v8=", "content": "more"}))
+	b.do(encoded(object{"type": "delete_file", "path": "Li9h/2I="}))
+	b.do(encoded(object{"type": "create_directory", "path": "/v4="}))
+	b.do(encoded(object{"type": "move_file", "source": "/v8=", "destination": "/v4v/Q=="}))
+	l = b.list(encoded(object{"path": "Lg==", "recursive": true}))
+	var got []string
+	for _, e := range l.Entries {
+		got = append(got, e.Path+" "+e.Name+e.PathBase64)
+	}
+	if want := []string{"Li/+/g== /v4=", "Li/+/i/9 /Q==", "Li// /w=="}; !slices.Equal(got, want) || l.Path != "Lg==" {
+		t.Errorf("listed is %q, want %q", got, want)
+	}
+	if r := b.sh(`printf %s, * | od -An -tx1`); r.Stdout != " fe fe 2c ff 2c\n" {
+		t.Errorf("there is %q", r.Stdout)
+	}
+}
+
+// A list of more than one answer holds goes on where one ended.
+func TestListsPage(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	const files = 12_000
+	b.sh(fmt.Sprintf("mkdir d e; cd d; seq -w 1 %d | xargs touch; touch ../e/x", files))
+	command := object{"path": ".", "recursive": true, "pattern": "**/[0-9x]*"}
+	seen, last, answers := 0, "", 0
+	for cursor := ""; ; answers++ {
+		if cursor != "" {
+			command["cursor"] = cursor
+		}
+		l := b.list(command)
+		for _, e := range l.Entries {
+			if seen++; e.Path <= last {
+				t.Fatalf("%s comes after %s", e.Path, last)
+			}
+			last = e.Path
+		}
+		if l.Truncated != (l.NextCursor != "") {
+			t.Fatalf("truncated %v, and the cursor is %q", l.Truncated, l.NextCursor)
+		}
+		if cursor = l.NextCursor; cursor == "" {
+			break
+		}
+	}
+	if seen != files+1 || last != "./e/x" || answers != 1 {
+		t.Errorf("%d entries in %d answers, and the last is %s", seen, answers+1, last)
 	}
 }
 

@@ -78,13 +78,13 @@ func openForWriting(req *FileRequest) (int, error) {
 	case req.More || req.Size == 0:
 		flags |= unix.O_TRUNC
 	}
-	fd, size, err := openRegular(req.Path, flags)
+	fd, size, err := openRegular(string(req.Path), flags)
 	if errors.Is(err, unix.ENOENT) && !req.NoParents {
 		// As the path reads, and not as its links lead.
-		if err := makeParents(path.Dir(req.Path)); err != nil {
+		if err := makeParents(path.Dir(string(req.Path))); err != nil {
 			return -1, err
 		}
-		fd, size, err = openRegular(req.Path, flags)
+		fd, size, err = openRegular(string(req.Path), flags)
 	}
 	if err != nil {
 		return -1, err
@@ -225,7 +225,7 @@ func (s *fileServer) read(ctx context.Context, id uint32, req *FileRequest) erro
 }
 
 func openForReading(req *FileRequest) (*fileRead, error) {
-	fd, size, err := openRegular(req.Path, unix.O_RDONLY)
+	fd, size, err := openRegular(string(req.Path), unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

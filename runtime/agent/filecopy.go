@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,99 +20,133 @@ const copyStep = 16 << 20
 type copyOptions struct {
 	// overwrite replaces what is at the destination.
 	overwrite bool
-	// move copies what a move has to: no link is followed, and the time of
-	// modification is kept.
+	// move copies what a move has to: the link and not what it leads to, all bits
+	// of the mode, the times of modification, and files of two names as one.
 	move bool
 }
 
-// copyFile copies a regular file with its permission bits and returns its size.
-// The destination is written under another name beside it, and then renamed.
+// copier copies a file or a tree.
+type copier struct {
+	opts  copyOptions
+	bytes int64
+	// directories are those copied, with what they get once all is in them.
+	directories []finish
+	// links are the copies of files that have more than one name.
+	links map[inode]string
+}
+
+type inode struct{ device, number uint64 }
+
+// finish is the mode and the time that a copy gets.
+type finish struct {
+	name, below string
+	stat        unix.Stat_t
+}
+
+// copyFile copies a regular file or a directory and returns how many bytes its
+// files have. The copy is made under another name beside the destination, and
+// then renamed. Errors in a tree are *belowErrors.
 func copyFile(ctx context.Context, from, to string, opts copyOptions) (n int64, retErr error) {
-	flags := os.O_RDONLY | unix.O_NONBLOCK // a FIFO would wait for a writer
+	var st unix.Stat_t
+	stat := unix.Stat
 	if opts.move {
-		flags |= unix.O_NOFOLLOW
+		stat = unix.Lstat
 	}
-	source, err := os.OpenFile(from, flags, 0)
-	if err != nil {
+	if err := stat(from, &st); err != nil {
 		return 0, err
 	}
-	defer source.Close()
-	info, err := source.Stat()
-	switch {
-	case err != nil:
+	directory := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if err := regular(&st); err != nil && !directory && !opts.move {
 		return 0, err
-	case info.IsDir():
-		return 0, unix.EISDIR
-	case !info.Mode().IsRegular():
-		return 0, unix.ENXIO
 	}
-	if err := mayReplace(to, opts.overwrite); err != nil {
+	if directory {
+		if within(from, to) {
+			return 0, unix.EINVAL
+		}
+		to = strings.TrimRight(to, "/")
+	}
+	if err := mayReplace(to, directory, opts.overwrite); err != nil {
 		return 0, atTo(err)
 	}
-	temporary, err := createBeside(to)
+	temporary, err := nameBeside(to)
 	if err != nil {
 		return 0, atTo(err)
 	}
 	defer func() {
-		temporary.Close()
-		if retErr != nil {
-			_ = os.Remove(temporary.Name()) // the first error counts
+		// Of a name that nothing has, RemoveAll would open the directory, even
+		// where it is a FIFO.
+		if _, err := os.Lstat(temporary); err == nil && retErr != nil {
+			_ = os.RemoveAll(temporary) // the first error counts
 		}
 	}()
-	if n, err = copyContent(ctx, temporary, source); err != nil {
-		return 0, atTo(err)
+	c := &copier{opts: opts, links: map[inode]string{}}
+	if err := c.copy(ctx, from, temporary, "", &st); err != nil {
+		return 0, err
 	}
-	if err := temporary.Chmod(info.Mode().Perm()); err != nil {
-		return 0, atTo(err)
+	if err := c.finishDirectories(); err != nil {
+		return 0, err
 	}
-	if err := temporary.Close(); err != nil {
-		return 0, atTo(err)
-	}
-	if opts.move {
-		if err := os.Chtimes(temporary.Name(), time.Time{}, info.ModTime()); err != nil {
-			return 0, atTo(err)
-		}
-	}
-	return n, atTo(rename(temporary.Name(), to, opts.overwrite))
+	return c.bytes, atTo(rename(temporary, to, opts.overwrite))
 }
 
 // mayReplace finds early what the renaming at the end would find.
-func mayReplace(to string, overwrite bool) error {
-	if _, err := os.Lstat(to); err == nil && !overwrite {
-		return unix.EEXIST
-	}
-	if info, err := os.Stat(to); err == nil && info.IsDir() {
-		return unix.EISDIR
-	}
+func mayReplace(to string, directory, overwrite bool) error {
 	switch path.Base(to) {
 	case ".", "..":
 		return unix.EISDIR
 	}
-	if strings.HasSuffix(to, "/") {
+	info, err := os.Lstat(to)
+	if err == nil && !overwrite {
+		return unix.EEXIST
+	}
+	if directory {
+		switch {
+		case err != nil:
+			return nil
+		case !info.IsDir():
+			return unix.ENOTDIR
+		default:
+			return isEmpty(to)
+		}
+	}
+	if info, err := os.Stat(to); err == nil && info.IsDir() || strings.HasSuffix(to, "/") {
 		return unix.EISDIR
 	}
 	return nil
 }
 
-// createBeside creates a file with a name of its own in the directory of to,
-// making that where it is missing.
-func createBeside(to string) (*os.File, error) {
+// isEmpty fails if there is something in a directory.
+func isEmpty(name string) error {
+	dir, err := openDirectory(unix.AT_FDCWD, name, name, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	switch _, err := dir.Readdirnames(1); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return unix.ENOTEMPTY
+	}
+}
+
+// nameBeside returns a name that nothing has in the directory of to, making that
+// where it is missing.
+func nameBeside(to string) (string, error) {
 	dir, _ := path.Split(to)
+	if _, err := os.Lstat(dir); dir != "" && errors.Is(err, fs.ErrNotExist) {
+		if err := makeParents(dir); err != nil {
+			return "", err
+		}
+	}
 	// Not crypto/rand, which would be a tenth of the binary.
 	random := make([]byte, 16)
 	if _, err := unix.Getrandom(random, 0); err != nil {
-		return nil, err
+		return "", err
 	}
-	name := dir + ".codebeaker-" + hex.EncodeToString(random)
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	file, err := os.OpenFile(name, flags, 0o600)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return file, err
-	}
-	if err := makeParents(dir); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(name, flags, 0o600)
+	return dir + ".codebeaker-" + hex.EncodeToString(random), nil
 }
 
 // makeParents makes a directory for a file. A link that leads nowhere is none.
@@ -125,89 +158,195 @@ func makeParents(dir string) error {
 	return err
 }
 
-func copyContent(ctx context.Context, to io.Writer, from io.Reader) (int64, error) {
-	var n int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		step, err := io.CopyN(to, from, copyStep)
-		n += step
-		switch {
-		case errors.Is(err, io.EOF):
-			return n, nil
-		case err != nil:
-			return n, err
-		}
+// copy copies what st is of to a name that nothing has. It is below the source
+// at the path below, which is empty for the source itself.
+func (c *copier) copy(ctx context.Context, from, to, below string, st *unix.Stat_t) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-}
-
-// rename renames in one step, which replaces what is at to or fails where
-// something is.
-func rename(from, to string, overwrite bool) error {
-	var flags uint
-	if !overwrite {
-		flags = unix.RENAME_NOREPLACE
-	}
-	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
-}
-
-// moveFile renames a file or a directory. A regular file is copied where its
-// destination is on another file system; copied says that it is then in both
-// places because it could not be removed at its source.
-func moveFile(ctx context.Context, from, to string, overwrite bool) (copied bool, err error) {
-	info, err := os.Lstat(from)
-	if err != nil {
-		return false, err
-	}
-	err = rename(from, to, overwrite)
-	if errors.Is(err, unix.ENOENT) {
-		// Not before, as it would make directories in the one that moves.
-		if info.IsDir() && within(from, to) {
-			return false, unix.EINVAL
+	id := inode{st.Dev, st.Ino}
+	kind := st.Mode & unix.S_IFMT
+	if c.opts.move && kind != unix.S_IFDIR && st.Nlink > 1 {
+		if first, ok := c.links[id]; ok {
+			return atBelow(below, atTo(os.Link(first, to)))
 		}
-		if err := makeParents(parent(to)); err != nil {
-			return false, atTo(err)
-		}
-		err = rename(from, to, overwrite)
+		c.links[id] = to
 	}
-	switch {
-	case err == nil:
-		return false, nil
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EBUSY):
-		return false, err
-	case errors.Is(err, unix.EXDEV) && info.Mode().IsRegular():
-		return moveContent(ctx, from, to, overwrite)
-	case errors.Is(err, unix.EXDEV):
-		return false, err
-	case removable(from) != nil:
-		return false, err
+	switch kind {
+	case unix.S_IFREG:
+		return atBelow(below, c.copyRegular(ctx, from, to, below))
+	case unix.S_IFDIR:
+		return c.copyDirectory(ctx, from, to, below, st)
+	case unix.S_IFLNK:
+		target, err := os.Readlink(from)
+		if err != nil {
+			return atBelow(below, err)
+		}
+		if err := os.Symlink(target, to); err != nil {
+			return atBelow(below, atTo(err))
+		}
 	default:
-		return false, atTo(err)
+		if err := unix.Mknod(to, kind|c.mode(st.Mode), 0); err != nil {
+			return atBelow(below, atTo(err))
+		}
+	}
+	return atBelow(below, atTo(c.setTime(to, st)))
+}
+
+// mode returns what of a mode a copy gets.
+func (c *copier) mode(mode uint32) uint32 {
+	if c.opts.move {
+		return mode & 0o7777
+	}
+	return mode & permissionBits
+}
+
+// setTime gives the copy of something moved its time of modification.
+func (c *copier) setTime(name string, st *unix.Stat_t) error {
+	if !c.opts.move {
+		return nil
+	}
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, st.Mtim}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, name, times, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// copyRegular copies a regular file. Of the source itself a link may be followed.
+func (c *copier) copyRegular(ctx context.Context, from, to, below string) error {
+	flags := os.O_RDONLY | unix.O_NONBLOCK // a FIFO would wait for a writer
+	if below != "" || c.opts.move {
+		flags |= unix.O_NOFOLLOW
+	}
+	source, err := os.OpenFile(from, flags, 0)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(source.Fd()), &st); err != nil {
+		return err
+	}
+	if err := regular(&st); err != nil {
+		return err
+	}
+	copied, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return atTo(err)
+	}
+	defer copied.Close()
+	n, err := copyContent(ctx, copied, source, st.Size)
+	c.bytes += n
+	if err == nil {
+		err = unix.Fchmod(int(copied.Fd()), c.mode(st.Mode))
+	}
+	if err = errors.Join(err, copied.Close()); err == nil {
+		err = c.setTime(to, &st)
+	}
+	return atTo(err)
+}
+
+// copyDirectory copies a directory with what is in it. What vanishes meanwhile is
+// not in the copy.
+func (c *copier) copyDirectory(ctx context.Context, from, to, below string, st *unix.Stat_t) error {
+	names, err := namesIn(from)
+	if err != nil {
+		return atBelow(below, err)
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return atBelow(below, atTo(err))
+	}
+	c.directories = append(c.directories, finish{to, below, *st})
+	for _, name := range names {
+		from, to, below := from+"/"+name, to+"/"+name, path.Join(below, name)
+		var st unix.Stat_t
+		switch err := unix.Lstat(from, &st); {
+		case errors.Is(err, unix.ENOENT):
+			continue
+		case err != nil:
+			return atBelow(below, err)
+		}
+		if err := c.copy(ctx, from, to, below, &st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func namesIn(name string) ([]string, error) {
+	dir, err := openDirectory(unix.AT_FDCWD, name, name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+// finishDirectories gives the directories their modes, which may forbid to write,
+// and their times, which change with what is put there.
+func (c *copier) finishDirectories() error {
+	for i := len(c.directories) - 1; i >= 0; i-- {
+		d := &c.directories[i]
+		if err := c.setTime(d.name, &d.stat); err != nil {
+			return atBelow(d.below, atTo(err))
+		}
+		if err := unix.Chmod(d.name, c.mode(d.stat.Mode)); err != nil {
+			return atBelow(d.below, atTo(err))
+		}
+	}
+	return nil
+}
+
+// copyContent copies what is in a file to an empty one, and leaves its holes out.
+func copyContent(ctx context.Context, to, from *os.File, size int64) (n int64, err error) {
+	for {
+		start, end, err := nextData(from, n, size)
+		if errors.Is(err, unix.ENXIO) { // a hole is left, or nothing
+			return start, to.Truncate(start)
+		}
+		if err != nil {
+			return n, err
+		}
+		if _, err := to.Seek(start, io.SeekStart); err != nil {
+			return n, err
+		}
+		for n = start; n < end; {
+			if err := ctx.Err(); err != nil {
+				return n, err
+			}
+			step, err := io.CopyN(to, from, min(copyStep, end-n))
+			n += step
+			if errors.Is(err, io.EOF) {
+				return n, nil
+			}
+			if err != nil {
+				return n, err
+			}
+		}
 	}
 }
 
-// moveContent copies a file and then removes it.
-func moveContent(ctx context.Context, from, to string, overwrite bool) (copied bool, err error) {
-	if err := removable(from); err != nil {
-		return false, err
+// nextData finds the data in a file from an offset on, and leaves it to be read
+// next. Where there is none it fails with ENXIO and returns where the file ends.
+func nextData(file *os.File, offset, size int64) (start, end int64, err error) {
+	const unknown = 1<<63 - 1
+	if size == 0 { // or so it says, as the files of /proc do
+		return offset, unknown, nil
 	}
-	if _, err := copyFile(ctx, from, to, copyOptions{overwrite: overwrite, move: true}); err != nil {
-		return false, err
+	start, err = file.Seek(offset, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		if end, err = file.Seek(0, io.SeekEnd); err == nil {
+			err = unix.ENXIO
+		}
+		return end, end, err
+	case errors.Is(err, unix.EINVAL): // it has no holes
+		return offset, unknown, nil
+	case err != nil:
+		return 0, 0, err
 	}
-	if err := os.Remove(from); err != nil {
-		return true, err
+	if end, err = file.Seek(start, unix.SEEK_HOLE); err == nil {
+		_, err = file.Seek(start, io.SeekStart)
 	}
-	return false, nil
-}
-
-// removable says whether the directory of a file lets it be removed.
-func removable(name string) error { return unix.Access(parent(name), unix.W_OK|unix.X_OK) }
-
-// parent returns the directory that a name is in.
-func parent(name string) string {
-	dir, _ := path.Split(strings.TrimRight(name, "/"))
-	return dir
+	return start, end, err
 }
 
 // within says whether a path leads into a directory. What of the path does not
@@ -226,4 +365,10 @@ func within(dir, name string) bool {
 			return false
 		}
 	}
+}
+
+// parent returns the directory that a name is in.
+func parent(name string) string {
+	dir, _ := path.Split(strings.TrimRight(name, "/"))
+	return dir
 }

@@ -12,14 +12,15 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"golang.org/x/sys/unix"
 )
 
 const (
 	// listStep is how many names are read of a directory at a time.
 	listStep = 512
-	// replyPathBytes is how many bytes of paths go into one reply. Encoded, a
-	// byte takes six at most, and no path is longer than unix.PathMax.
+	// replyPathBytes is how many bytes of paths go into one reply. Encoded, three
+	// take four, and no path is longer than unix.PathMax.
 	replyPathBytes = 16 << 10
 )
 
@@ -40,7 +41,7 @@ type listing struct {
 // meanwhile, are listed without what is in them.
 func list(ctx context.Context, req *FileRequest) (*listing, error) {
 	l := &listing{req: req}
-	dir, err := openDirectory(unix.AT_FDCWD, req.Path, req.Path, 0)
+	dir, err := openDirectory(unix.AT_FDCWD, string(req.Path), string(req.Path), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -96,13 +97,13 @@ func (l *listing) visit(ctx context.Context, dir *os.File, d fs.DirEntry, prefix
 		return nil
 	}
 	name := prefix + d.Name()
-	if l.matches(name) {
+	if name > string(l.req.After) && l.matches(name) {
 		l.add(dir, d.Name(), name)
 	}
 	below := name + "/"
 	// A longer path could not be given back in a command.
 	tooLong := len(l.req.Path)+1+len(below) >= unix.PathMax
-	if !d.IsDir() || depth == 1 || tooLong || l.truncated && below >= l.bound {
+	if !d.IsDir() || depth == 1 || tooLong || l.truncated && below >= l.bound || allBefore(below, string(l.req.After)) {
 		return nil
 	}
 	sub, err := openDirectory(int(dir.Fd()), d.Name(), dir.Name()+"/"+d.Name(), unix.O_NOFOLLOW)
@@ -116,6 +117,11 @@ func (l *listing) visit(ctx context.Context, dir *os.File, d fs.DirEntry, prefix
 	return nil
 }
 
+// allBefore says whether all paths that begin with prefix come before after.
+func allBefore(prefix, after string) bool {
+	return prefix < after && !strings.HasPrefix(after, prefix)
+}
+
 // matches applies the pattern, which the host has checked.
 func (l *listing) matches(name string) bool {
 	pattern := l.req.Pattern
@@ -125,7 +131,7 @@ func (l *listing) matches(name string) bool {
 	if !strings.Contains(pattern, "/") {
 		name = path.Base(name)
 	}
-	ok, err := path.Match(pattern, name)
+	ok, err := doublestar.Match(pattern, name)
 	return ok && err == nil
 }
 
@@ -140,27 +146,28 @@ func (l *listing) add(dir *os.File, base, name string) {
 	}
 	l.bytes += l.cost(name)
 	heap.Push((*lastOnTop)(&l.kept), FileEntry{
-		Path: name, Mode: st.Mode, Size: st.Size, Seconds: st.Mtim.Sec, Nanoseconds: st.Mtim.Nsec,
+		Path: FilePath(name), Mode: st.Mode, Size: st.Size, Seconds: st.Mtim.Sec, Nanoseconds: st.Mtim.Nsec,
 	})
 	for len(l.kept) > l.req.MaxEntries || l.bytes > l.req.MaxBytes {
 		last, _ := heap.Pop((*lastOnTop)(&l.kept)).(FileEntry)
-		l.bytes -= l.cost(last.Path)
-		l.truncated, l.bound = true, last.Path
+		l.bytes -= l.cost(string(last.Path))
+		l.truncated, l.bound = true, string(last.Path)
 	}
 }
 
-// cost is what an entry takes of MaxBytes.
+// cost is what an entry takes of MaxBytes. A path that is no text is told twice:
+// with U+FFFD, and in base64.
 func (l *listing) cost(name string) int {
-	n := len(name)
+	n := len(l.req.Path) + 1 + len(name)
 	if !utf8.ValidString(name) {
-		n *= len("\uFFFD")
+		n *= len("\uFFFD") + 2
 	}
-	return len(l.req.Path) + 1 + n
+	return n
 }
 
 // replies turns the listing into replies that fit into packets.
 func (l *listing) replies() []FileReply {
-	slices.SortFunc(l.kept, func(a, b FileEntry) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(l.kept, func(a, b FileEntry) int { return strings.Compare(string(a.Path), string(b.Path)) })
 	replies := []FileReply{{}}
 	bytes := 0
 	for _, e := range l.kept {

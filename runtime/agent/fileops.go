@@ -17,16 +17,17 @@ func (r *FileRequest) do(ctx context.Context) []FileReply {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	reply := FileReply{}
+	name, to := string(r.Path), string(r.To)
 	var err error
 	switch r.Op {
 	case MakeDirectory:
-		err = makeDirectory(r.Path, r.Recursive)
+		err = makeDirectory(name, r.Recursive)
 	case CopyFile:
-		reply.Bytes, err = copyFile(ctx, r.Path, r.To, copyOptions{overwrite: r.Overwrite})
+		reply.Bytes, err = copyFile(ctx, name, to, copyOptions{overwrite: r.Overwrite})
 	case MoveFile:
-		reply.Copied, err = moveFile(ctx, r.Path, r.To, r.Overwrite)
+		reply.Copied, err = moveFile(ctx, name, to, r.Overwrite)
 	case RemoveFile:
-		err = removeFile(r.Path, r.Recursive, r.Keep)
+		err = removeFile(name, r.Recursive, r.Keep)
 	case ListDirectory:
 		var found *listing
 		if found, err = list(ctx, r); err == nil {
@@ -38,6 +39,9 @@ func (r *FileRequest) do(ctx context.Context) []FileReply {
 	if err != nil {
 		reply.Errno = errnoOf(err)
 		reply.AtTo = errors.As(err, new(toError))
+		if in := (*belowError)(nil); errors.As(err, &in) {
+			reply.Below = FilePath(in.below)
+		}
 	}
 	return []FileReply{reply}
 }
@@ -53,6 +57,23 @@ func atTo(err error) error {
 		return nil
 	}
 	return toError{err}
+}
+
+// belowError is a failure somewhere in a tree.
+type belowError struct {
+	below string // the path there from the tree's top
+	err   error
+}
+
+func (e *belowError) Error() string { return e.err.Error() }
+
+func (e *belowError) Unwrap() error { return e.err }
+
+func atBelow(below string, err error) error {
+	if err == nil || below == "" {
+		return err
+	}
+	return &belowError{below, err}
 }
 
 // errnoOf returns the number of an error of the file system.

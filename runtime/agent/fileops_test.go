@@ -63,7 +63,7 @@ func TestDirectoriesThatAreKeptStayWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"/work", "/work/", "/./work", "/work/.", "/work/../work", "/link/../work"} {
-		reply := do(t, FileRequest{Op: RemoveFile, Path: dir + name, Recursive: true, Keep: []string{"/", dir + "/work"}})
+		reply := do(t, FileRequest{Op: RemoveFile, Path: FilePath(dir + name), Recursive: true, Keep: []string{"/", dir + "/work"}})
 		if reply.Errno != unix.EPERM {
 			t.Errorf("removing %s: %v", name, reply.Errno)
 		}
@@ -71,7 +71,7 @@ func TestDirectoriesThatAreKeptStayWhole(t *testing.T) {
 	if got := names(t, dir+"/work"); !slices.Equal(got, []string{"file"}) {
 		t.Errorf("in it is %v", got)
 	}
-	if reply := do(t, FileRequest{Op: RemoveFile, Path: dir + "/work", Recursive: true}); reply.Errno != 0 {
+	if reply := do(t, FileRequest{Op: RemoveFile, Path: FilePath(dir + "/work"), Recursive: true}); reply.Errno != 0 {
 		t.Errorf("removing what is not kept: %v", reply.Errno)
 	}
 }
@@ -97,10 +97,10 @@ func TestListingKeepsTheFirstPaths(t *testing.T) {
 		{5000, (len(dir) + 1 + len("000/0000")) * 10, 10},
 		{5000, 1, 0},
 	} {
-		reply := do(t, FileRequest{Op: ListDirectory, Path: dir, Recursive: true, MaxEntries: tc.entries, MaxBytes: tc.bytes})
+		reply := do(t, FileRequest{Op: ListDirectory, Path: FilePath(dir), Recursive: true, MaxEntries: tc.entries, MaxBytes: tc.bytes})
 		var got []string
 		for _, e := range reply.Entries {
-			got = append(got, e.Path)
+			got = append(got, string(e.Path))
 		}
 		if !slices.Equal(got, want[:tc.want]) || reply.Truncated != (tc.want < len(want)) || reply.Errno != 0 {
 			t.Errorf("%d entries, %d bytes: got %d, truncated %v, %v", tc.entries, tc.bytes, len(got), reply.Truncated, reply.Errno)
@@ -115,7 +115,7 @@ func TestListingHasNoHoles(t *testing.T) {
 	for i := range 100 {
 		touch(t, fmt.Sprintf("%s/c%d", dir, i))
 	}
-	reply := do(t, FileRequest{Op: ListDirectory, Path: dir, MaxEntries: 1000, MaxBytes: 3 * (len(dir) + 5)})
+	reply := do(t, FileRequest{Op: ListDirectory, Path: FilePath(dir), MaxEntries: 1000, MaxBytes: 3 * (len(dir) + 5)})
 	if len(reply.Entries) != 1 || reply.Entries[0].Path != "a" || !reply.Truncated {
 		t.Errorf("got %+v", reply)
 	}
@@ -123,10 +123,10 @@ func TestListingHasNoHoles(t *testing.T) {
 
 func TestReplyFitsIntoAPacketWhateverTheNames(t *testing.T) {
 	dir := t.TempDir()
-	for i := range 300 { // each byte is six when encoded
-		touch(t, fmt.Sprintf("%s/%03d%s", dir, i, strings.Repeat("\x01", 250)))
+	for i := range 300 {
+		touch(t, fmt.Sprintf("%s/%03d%s", dir, i, strings.Repeat("\xff", 250)))
 	}
-	req := FileRequest{Op: ListDirectory, Path: dir, MaxEntries: 1000, MaxBytes: 1 << 20, Timeout: time.Minute}
+	req := FileRequest{Op: ListDirectory, Path: FilePath(dir), MaxEntries: 1000, MaxBytes: 1 << 20, Timeout: time.Minute}
 	var sent writes
 	conn := NewPackets(nil, &sent)
 	entries := 0
@@ -155,8 +155,8 @@ func TestOperationsEndWithTheirTimeAndLeaveNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, req := range []FileRequest{
-		{Op: CopyFile, Path: dir + "/from", To: dir + "/to", Timeout: time.Minute},
-		{Op: ListDirectory, Path: dir, MaxEntries: 10, MaxBytes: 1000, Timeout: time.Minute},
+		{Op: CopyFile, Path: FilePath(dir + "/from"), To: FilePath(dir + "/to"), Timeout: time.Minute},
+		{Op: ListDirectory, Path: FilePath(dir), MaxEntries: 10, MaxBytes: 1000, Timeout: time.Minute},
 	} {
 		if reply := req.do(ctx)[0]; reply.Errno != unix.ETIMEDOUT {
 			t.Errorf("%s: %+v", req.Op, reply)
@@ -176,14 +176,14 @@ func TestMoveIntoItselfIsRefusedUnderEveryName(t *testing.T) {
 		}
 	}
 	for _, to := range []string{"/a/x", "/a/b/x", "/a/new/x", "/a/b/../new/x", "/link/x", "/link/new/x", "/other/new/deep/x"} {
-		if reply := do(t, FileRequest{Op: MoveFile, Path: dir + "/a", To: dir + to}); reply.Errno != unix.EINVAL || reply.AtTo {
+		if reply := do(t, FileRequest{Op: MoveFile, Path: FilePath(dir + "/a"), To: FilePath(dir + to)}); reply.Errno != unix.EINVAL || reply.AtTo {
 			t.Errorf("moving a to %s: %+v", to, reply)
 		}
 	}
 	if got := names(t, dir+"/a"); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("in a is %v; nothing was to be made", got)
 	}
-	if reply := do(t, FileRequest{Op: MoveFile, Path: dir + "/a", To: dir + "/ab/new/x"}); reply.Errno != 0 {
+	if reply := do(t, FileRequest{Op: MoveFile, Path: FilePath(dir + "/a"), To: FilePath(dir + "/ab/new/x")}); reply.Errno != 0 {
 		t.Errorf("moving a beside itself: %+v", reply)
 	}
 }

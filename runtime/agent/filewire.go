@@ -1,9 +1,26 @@
 package agent
 
 import (
+	"encoding/base64"
 	"syscall"
 	"time"
 )
+
+// FilePath is a path as the kernel has it: bytes, which need be no text. JSON
+// has them in base64.
+type FilePath string
+
+// MarshalText implements encoding.TextMarshaler.
+func (p FilePath) MarshalText() ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(nil, []byte(p)), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *FilePath) UnmarshalText(text []byte) error {
+	path, err := base64.StdEncoding.AppendDecode(nil, text)
+	*p = FilePath(path)
+	return err
+}
 
 // FileOp is what a FileRequest asks for.
 type FileOp string
@@ -15,7 +32,7 @@ const (
 	ReadFile FileOp = "read"
 	// MakeDirectory makes the directory Path.
 	MakeDirectory FileOp = "mkdir"
-	// CopyFile copies the regular file Path to To.
+	// CopyFile copies the regular file or directory Path to To.
 	CopyFile FileOp = "copy"
 	// MoveFile renames Path to To.
 	MoveFile FileOp = "move"
@@ -29,8 +46,8 @@ const (
 type FileRequest struct {
 	Op FileOp `json:"op"`
 	// Path and To are absolute.
-	Path string `json:"path"`
-	To   string `json:"to,omitempty"`
+	Path FilePath `json:"path"`
+	To   FilePath `json:"to,omitempty"`
 	// Append has WriteFile add to the end of the file, not replace it.
 	Append bool `json:"append,omitempty"`
 	// NoParents has WriteFile fail where the file's directory is not there.
@@ -56,6 +73,9 @@ type FileRequest struct {
 	Pattern string `json:"pattern,omitempty"`
 	Hidden  bool   `json:"hidden,omitempty"`
 	Depth   int    `json:"depth,omitempty"`
+	// After is the path, below that of the directory, after which a listing
+	// begins; the first where it is empty.
+	After FilePath `json:"after,omitempty"`
 	// MaxEntries and MaxBytes bound a listing, of which the bytes are those of
 	// the entries' paths with the directory's before them.
 	MaxEntries int `json:"maxEntries,omitempty"`
@@ -70,12 +90,15 @@ type FileReply struct {
 	Errno syscall.Errno `json:"errno,omitempty"`
 	// AtTo says that To is what it failed at, and not Path.
 	AtTo bool `json:"atTo,omitempty"`
+	// Below is what in the tree Path or To it failed at, as a path below that; empty
+	// where it is that itself.
+	Below FilePath `json:"below,omitempty"`
 	// Copied says that a file was copied to another file system but could not
 	// be removed where it was.
 	Copied bool `json:"copied,omitempty"`
 	// Size is how many bytes ReadFile expects to read altogether.
 	Size int64 `json:"size,omitempty"`
-	// Bytes is how many were copied.
+	// Bytes is how many the files copied have.
 	Bytes int64 `json:"bytes,omitempty"`
 	// Entries are those of a listing.
 	Entries []FileEntry `json:"entries,omitempty"`
@@ -87,9 +110,8 @@ type FileReply struct {
 
 // FileEntry is an entry of a directory.
 type FileEntry struct {
-	// Path is relative to the directory listed. Bytes that are not UTF-8 are
-	// replaced by U+FFFD.
-	Path string `json:"p"`
+	// Path is relative to the directory listed.
+	Path FilePath `json:"p"`
 	// Mode is what stat gives, type and permissions.
 	Mode uint32 `json:"m"`
 	Size int64  `json:"s,omitempty"`

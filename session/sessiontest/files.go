@@ -22,7 +22,7 @@ type files struct {
 // nothing else.
 func (f *files) serve(stdin io.Reader, stdout io.Writer) error {
 	packets := agent.NewPackets(stdin, stdout)
-	writing := map[uint32]string{} // paths, by request
+	writing := map[uint32]agent.FilePath{} // paths, by request
 	for {
 		id, head, data, err := packets.Receive()
 		if err != nil {
@@ -67,18 +67,18 @@ func (f *files) serve(stdin io.Reader, stdout io.Writer) error {
 func (f *files) do(req *agent.FileRequest, data []byte) (agent.FileReply, []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	content, ok := f.content[req.Path]
+	content, ok := f.content[string(req.Path)]
 	switch {
 	case req.Op == agent.WriteFile && req.Append:
-		f.content[req.Path] = append(content, data...)
+		f.content[string(req.Path)] = append(content, data...)
 	case req.Op == agent.WriteFile:
-		f.content[req.Path] = append([]byte(nil), data...)
+		f.content[string(req.Path)] = append([]byte(nil), data...)
 	case !ok:
 		return agent.FileReply{Errno: unix.ENOENT}, nil
 	case req.Op == agent.ReadFile:
 		return agent.FileReply{Size: int64(len(content))}, content
 	case req.Op == agent.RemoveFile:
-		delete(f.content, req.Path)
+		delete(f.content, string(req.Path))
 	default:
 		return agent.FileReply{Errno: unix.ENOSYS}, nil
 	}
