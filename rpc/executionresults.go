@@ -39,8 +39,10 @@ type truncatedStreams struct {
 
 type usageResult struct {
 	CPUMs           int64  `json:"cpuMs" doc:"Processor time, in milliseconds."`
-	PeakMemoryBytes uint64 `json:"peakMemoryBytes" doc:"The most memory that it had at one time."`
-	OOMKills        uint64 `json:"oomKills" doc:"How many of its processes the kernel killed for want of memory."`
+	PeakMemoryBytes uint64 `json:"peakMemoryBytes" doc:"The most memory that it had at one time, with the cache of the files that it used, which the kernel takes back where memory is short."`
+	// MaxRSSBytes is nil where it is not known.
+	MaxRSSBytes *uint64 `json:"maxRssBytes" doc:"The most memory that one of its processes had resident at one time, which the cache of files is not part of; null where the runtime does not tell."`
+	OOMKills    uint64  `json:"oomKills" doc:"How many of its processes the kernel killed for want of memory."`
 }
 
 func newExecutionResult(r *session.ExecutionResult) executionResult {
@@ -52,8 +54,16 @@ func newExecutionResult(r *session.ExecutionResult) executionResult {
 		EndReason:   r.EndReason,
 		Signal:      textOrNull(r.Signal),
 		Truncated:   truncatedStreams{r.StdoutTruncated, r.StderrTruncated},
-		Usage:       usageResult{r.Usage.CPU.Milliseconds(), r.Usage.PeakMemoryBytes, r.Usage.OOMKills},
+		Usage:       newUsageResult(r.Usage),
 	}
+}
+
+func newUsageResult(u session.Usage) usageResult {
+	r := usageResult{CPUMs: u.CPU.Milliseconds(), PeakMemoryBytes: u.PeakMemoryBytes, OOMKills: u.OOMKills}
+	if u.MaxRSSBytes > 0 {
+		r.MaxRSSBytes = &u.MaxRSSBytes
+	}
+	return r
 }
 
 func newPrinted(stdout []byte, stdoutOffset int64, stderr []byte, stderrOffset int64) printed {

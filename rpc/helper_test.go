@@ -84,7 +84,7 @@ func fakeOutcome(cmd session.Command) *session.Outcome {
 	case *session.Shell:
 		o.Result = &session.ExecutionResult{
 			ID: "e1", Stdout: []byte("20\n"), Duration: 12 * time.Millisecond, EndReason: session.EndExited,
-			Usage: session.Usage{CPU: 9 * time.Millisecond, PeakMemoryBytes: 9437184},
+			Usage: session.Usage{CPU: 9 * time.Millisecond, PeakMemoryBytes: 9437184, MaxRSSBytes: 8388608},
 		}
 	}
 	return o

@@ -40,15 +40,15 @@ func (d *directExec) start(ctx context.Context, process *specs.Process) (pid int
 	return d.program.Pid(), s, nil
 }
 
-func (d *directExec) wait(ctx context.Context) (uint32, error) {
+func (d *directExec) wait(ctx context.Context) (direct.Exit, error) {
 	select {
 	case <-ctx.Done():
-		return 0, ctx.Err()
-	case status, ok := <-d.program.Exit():
+		return direct.Exit{}, ctx.Err()
+	case exit, ok := <-d.program.Exit():
 		if !ok {
-			return 0, fmt.Errorf("its shim has ended: %w", errdefs.ErrUnavailable)
+			return direct.Exit{}, fmt.Errorf("its shim has ended: %w", errdefs.ErrUnavailable)
 		}
-		return status, nil
+		return exit, nil
 	}
 }
 

@@ -241,23 +241,27 @@ type ExitStatus struct {
 	Signal syscall.Signal
 	// Forked says that the container's zygote forked the program.
 	Forked bool
+	// MaxRSSBytes is the most memory that the program, or a process that it waited
+	// for, had resident at one time; 0 where the shim does not tell.
+	MaxRSSBytes uint64
 }
 
 // Wait returns when the program has ended; others that it started may still
 // run. An errdefs.ErrUnavailable says that its end cannot be known any more,
 // because its shim is gone. Wait is for one caller, once.
 func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
-	status, err := p.starter.wait(ctx)
+	exit, err := p.starter.wait(ctx)
 	if err != nil {
 		return ExitStatus{}, fmt.Errorf("wait for process: %w", err)
 	}
 	p.ended.Store(true)
 	if p.raw {
-		s := waitStatus(syscall.WaitStatus(status &^ agent.ForkedStatus))
-		s.Forked = status&agent.ForkedStatus != 0
+		s := waitStatus(syscall.WaitStatus(exit.Status &^ agent.ForkedStatus))
+		s.Forked = exit.Status&agent.ForkedStatus != 0
+		s.MaxRSSBytes = uint64(exit.MaxRSS) << 10
 		return s, nil
 	}
-	return exitStatus(int(status), p.pidfd), nil
+	return exitStatus(int(exit.Status), p.pidfd), nil
 }
 
 // Signal sends a signal to the program alone. One that has ended is an

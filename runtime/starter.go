@@ -4,6 +4,8 @@ import (
 	"context"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/shim/direct"
 )
 
 // starter has one process of a container started by its shim, and told of until
@@ -13,9 +15,9 @@ type starter interface {
 	// start returns when the process runs, or waits for what its runtime says
 	// that it waits for.
 	start(ctx context.Context, process *specs.Process) (pid int, _ Streams, _ error)
-	// wait returns the status of a process that has ended. Another error than
-	// ctx's says that nobody knows of its end.
-	wait(ctx context.Context) (uint32, error)
+	// wait returns how a process ended. Another error than ctx's says that nobody
+	// knows of its end.
+	wait(ctx context.Context) (direct.Exit, error)
 	// forget closes the streams and has the shim forget the process, which it ends
 	// first where it has not. It is for one that did not start, too.
 	forget(ctx context.Context, ended bool) error

@@ -12,6 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"codebeaker/runtime/shim/direct"
 )
 
 // taskExec is a process that is started through containerd's Task service.
@@ -51,15 +53,15 @@ func (t *taskExec) start(ctx context.Context, process *specs.Process) (pid int, 
 	return int(t.process.Pid()), streams, err
 }
 
-func (t *taskExec) wait(ctx context.Context) (uint32, error) {
+func (t *taskExec) wait(ctx context.Context) (direct.Exit, error) {
 	select {
 	case <-ctx.Done():
-		return 0, ctx.Err()
+		return direct.Exit{}, ctx.Err()
 	case status := <-t.exit:
 		if err := status.Error(); err != nil {
-			return 0, fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
+			return direct.Exit{}, fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
 		}
-		return status.ExitCode(), nil
+		return direct.Exit{Status: status.ExitCode()}, nil
 	}
 }
 

@@ -160,6 +160,7 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	}
 	result.Usage.CPU += usage.CPU
 	result.Usage.PeakMemoryBytes = max(result.Usage.PeakMemoryBytes, usage.PeakMemoryBytes)
+	result.Usage.MaxRSSBytes = max(result.Usage.MaxRSSBytes, status.MaxRSSBytes)
 	result.Usage.OOMKills += usage.OOMKills
 	populated := func() bool {
 		left, err := r.process.Populated()

@@ -106,11 +106,16 @@ type ExecutionResult struct {
 	Usage  Usage
 }
 
-// Usage is what an execution used, from the accounts of its cgroup.
+// Usage is what an execution used, from the accounts that the kernel keeps.
 type Usage struct {
 	CPU time.Duration
-	// PeakMemoryBytes is the most memory it had at one time.
+	// PeakMemoryBytes is the most memory it had at one time, with the cache of the
+	// files that it used, which the kernel takes back where memory is short.
 	PeakMemoryBytes uint64
+	// MaxRSSBytes is the most memory that one of its processes had resident at one
+	// time, which that cache is not part of; 0 where the runtime does not tell. Of
+	// all processes together the kernel keeps no such account.
+	MaxRSSBytes uint64
 	// OOMKills is how many of its processes the kernel killed for want of memory,
 	// whatever the program made of that.
 	OOMKills uint64

@@ -56,7 +56,10 @@ type shellResult struct {
 	EndReason      string
 	Signal         *string
 	Truncated      struct{ Stdout, Stderr bool }
-	Usage          struct{ CPUMs, PeakMemoryBytes, OOMKills int64 }
+	Usage          struct {
+		CPUMs, PeakMemoryBytes, OOMKills int64
+		MaxRSSBytes                      *int64
+	}
 }
 
 // wantNoSessions waits until the server has no session.

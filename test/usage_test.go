@@ -2,10 +2,13 @@ package test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/shim"
 )
 
 // Two programs of one session run at the same time; the one waits for the other.
@@ -27,6 +30,26 @@ i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done`, nil)
 	}
 	if little.CPUMs > much.CPUMs/4 || little.PeakMemoryBytes > 16<<20 || little.PeakMemoryBytes == 0 {
 		t.Errorf("a program that waited used %+v", *little)
+	}
+}
+
+// The cache of files is in the peak and is no process's.
+func TestCacheOfFilesIsToldApart(t *testing.T) {
+	b := busybox(t).session(t, nil)
+	reads := b.sh("head -c 60000000 /dev/zero > file; cat file > /dev/null").Usage
+	holds := b.sh("dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null").Usage
+	t.Logf("the one that reads used %+v, the one that holds %+v", reads, holds)
+	if reads.PeakMemoryBytes < 55<<20 || holds.PeakMemoryBytes < 55<<20 {
+		t.Errorf("the peaks are %d and %d", reads.PeakMemoryBytes, holds.PeakMemoryBytes)
+	}
+	if os.Getenv("CODEBEAKER_RUNTIME") == shim.StockName {
+		if reads.MaxRSSBytes != nil || holds.MaxRSSBytes != nil {
+			t.Errorf("the stock runtime tells %v and %v", reads.MaxRSSBytes, holds.MaxRSSBytes)
+		}
+		return
+	}
+	if reads.MaxRSSBytes == nil || *reads.MaxRSSBytes > 20<<20 || holds.MaxRSSBytes == nil || *holds.MaxRSSBytes < 55<<20 {
+		t.Error("that of the one that reads is not small, or that of the other not large")
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 // children are the processes that pid 1 has, of which it started some and was
 // left the others.
 type children struct {
-	// ended is told of the end of each program that was reaped.
-	ended func(*program, unix.WaitStatus)
+	// ended is told of the end of each program that was reaped, and of the most
+	// memory that it had resident, in KiB.
+	ended func(p *program, status unix.WaitStatus, maxRSS int64)
 	// born has a value when one was started since it was last looked at.
 	born chan struct{}
 
@@ -92,8 +93,9 @@ func (c *children) stop(p *program) {
 func (c *children) reap() {
 	for {
 		var status unix.WaitStatus
+		var used unix.Rusage
 		c.mu.Lock()
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, &used)
 		p := c.programs[pid]
 		delete(c.programs, pid)
 		c.mu.Unlock()
@@ -104,7 +106,7 @@ func (c *children) reap() {
 			return
 		}
 		if p != nil {
-			c.ended(p, status)
+			c.ended(p, status, used.Maxrss)
 		}
 	}
 }

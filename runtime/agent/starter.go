@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 
@@ -106,10 +107,12 @@ func (s *starter) run(p *program, fds []int) error {
 }
 
 // end is called when a program was reaped.
-func (s *starter) end(p *program, status unix.WaitStatus) {
+func (s *starter) end(p *program, status unix.WaitStatus, maxRSS int64) {
 	s.forget(p) // before another one is asked for
 	// A link that is broken ends serve as well.
-	_ = s.link.send(wire.Message{Kind: wire.Exited, ID: p.id, Argument: uint32(status) & 0xffff})
+	_ = s.link.send(wire.Message{
+		Kind: wire.Exited, ID: p.id, Argument: uint32(status) & 0xffff, Detail: uint32(min(maxRSS, math.MaxUint32)),
+	})
 }
 
 // claimZygote makes the program the container's zygote, or fails where there is

@@ -168,7 +168,7 @@ func (c *caller) run(ctx context.Context, id uint32, p *call) {
 	_ = c.say(direct.Message{Kind: direct.Started, ID: id, Argument: uint32(pid)})
 	select {
 	case <-p.exited:
-		_ = c.say(direct.Message{Kind: direct.Exited, ID: id, Argument: p.exit.status})
+		_ = c.say(direct.Message{Kind: direct.Exited, ID: id, Argument: p.exit.status, Detail: p.exit.maxRSS})
 	case <-p.forgotten:
 	case <-c.ended:
 		return

@@ -75,6 +75,7 @@ type launched struct {
 type exit struct {
 	status uint32
 	at     time.Time
+	maxRSS uint32 // in KiB; 0 where that is not known
 }
 
 // start starts the process and publishes that.
@@ -310,7 +311,7 @@ func (e *exec) await(p *program) {
 		defer close(over)
 		_ = e.process.wait() // closed is over, too
 	}()
-	status := e.told(p, over)
+	status, maxRSS := e.told(p, over)
 	<-over
 	code := status
 	if !e.request.Raw {
@@ -318,23 +319,25 @@ func (e *exec) await(p *program) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.status, e.exit = task.Status_STOPPED, exit{status: code, at: time.Now()}
+	e.status, e.exit = task.Status_STOPPED, exit{status: code, at: time.Now(), maxRSS: maxRSS}
 	e.container.events.send(exitEvent(e.container.id, e.id, e.process.pid, e.exit))
 	close(e.exited)
 }
 
-// told returns the status that the agent tells, with agent.ForkedStatus. One that
-// does not, of a process that is over, ends with its container.
-func (e *exec) told(p *program, over <-chan struct{}) uint32 {
-	status := killedStatus
+// told returns the status that the agent tells, with agent.ForkedStatus, and the
+// most memory that the process had, in KiB. An agent that does not tell, of a process
+// that is over, ends with its container.
+func (e *exec) told(p *program, over <-chan struct{}) (status, maxRSS uint32) {
+	status = killedStatus
 	var look <-chan time.Time
 	var idle, waited time.Duration
 	for {
 		select {
 		case r, ok := <-p.replies:
 			if !ok {
-				return status
+				return status, maxRSS
 			}
+			maxRSS = r.message.Detail
 			status = r.message.Argument // nothing but Exited follows Ready
 			if e.forked {
 				status |= agent.ForkedStatus

@@ -30,7 +30,7 @@ func TestAgentCannotKeepAProgramsEndToItself(t *testing.T) {
 	over := make(chan struct{})
 	close(over) // the kernel says so, the agent does not
 	started := time.Now()
-	if status := e.told(p, over); status != killedStatus {
+	if status, _ := e.told(p, over); status != killedStatus {
 		t.Errorf("status %#x", status)
 	}
 	if d := time.Since(started); d < tellTimeout || d > 3*tellTimeout {
@@ -71,7 +71,10 @@ func TestStarvedAgentMayTellLate(t *testing.T) {
 	over := make(chan struct{})
 	close(over)
 	told := make(chan uint32, 1)
-	go func() { told <- e.told(p, over) }()
+	go func() {
+		status, _ := e.told(p, over)
+		told <- status
+	}()
 	select {
 	case status := <-told:
 		t.Errorf("given up with status %#x", status)

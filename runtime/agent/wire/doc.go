@@ -1,5 +1,5 @@
 // Package wire is what the shim of package shim and the agent that is pid 1 of
-// its containers say to each other. Version 3.
+// its containers say to each other. Version 4.
 //
 // They speak over one SOCK_SEQPACKET pair. The shim makes it, keeps one end, and
 // gives the other to pid 1 as an inherited descriptor, which pid 1 marks
@@ -14,7 +14,7 @@
 //	shim     Start    bytes of body   1: in a file  streams, cgroup, tasks, gate, file
 //	agent    Ready    -               1: forked     pidfd, terminal
 //	agent    Failed   Stage           errno         -
-//	agent    Exited   status          -             -
+//	agent    Exited   status          KiB           -
 //
 // The agent says Hello first and once, with id 0. Every other message is about
 // one program, whose id the shim chose, above 0 and never again in the life of
@@ -25,8 +25,9 @@
 //
 // On Start the agent makes the program's process, and Ready has its pidfd, which
 // shows the shim which process of the host it is. Failed says that there is none.
-// Exited has the status as wait(2) gives it, and comes when the process has been
-// reaped, whatever became of it.
+// Exited has the status as wait(2) gives it, and the most memory that the program or
+// a process that it waited for had resident, as getrusage(2) does. It comes when the
+// process has been reaped, whatever became of it.
 //
 // The rest the shim and the process say to each other, over the program's gate:
 // another SOCK_SEQPACKET pair of the shim's, whose one end the process alone has

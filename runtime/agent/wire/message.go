@@ -8,7 +8,7 @@ import (
 
 const (
 	// Version is what Hello says.
-	Version = 3
+	Version = 4
 	// MaxMessage bounds a packet, in bytes.
 	MaxMessage = 32 << 10
 	// MaxFDs bounds the descriptors of a packet.
@@ -119,7 +119,7 @@ func (m Message) check(body int) error {
 		ok = m.ID != 0 && isFailure(m.Argument, m.Detail)
 	case Start: // above
 	case Exited:
-		ok = m.ID != 0 && m.Argument <= 0xffff && m.Detail == 0
+		ok = m.ID != 0 && m.Argument <= 0xffff
 	}
 	if !ok || body != 0 {
 		return wrong()

@@ -45,7 +45,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		{Kind: Ready, ID: 1 << 31},
 		{Kind: Ready, ID: 3, Detail: Forked},
 		{Kind: Failed, ID: 3, Argument: uint32(StageExec), Detail: 2},
-		{Kind: Exited, ID: 4, Argument: 0x8b},
+		{Kind: Exited, ID: 4, Argument: 0x8b, Detail: 4096},
 	} {
 		packet := m.Append(nil)
 		if m.Kind == Start && m.Detail == 0 {

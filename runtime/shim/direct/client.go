@@ -46,7 +46,16 @@ type Program struct {
 	// started has one value: whether it runs. exit has one value, or is closed
 	// where its end cannot be known any more.
 	started chan error
-	exit    chan uint32
+	exit    chan Exit
+}
+
+// Exit is how a program ended.
+type Exit struct {
+	// Status is as the Request asked for it, with agent.ForkedStatus.
+	Status uint32
+	// MaxRSS is the most memory that the program, or a process that it waited for,
+	// had resident at one time, in KiB; 0 where that is not known.
+	MaxRSS uint32
 }
 
 // Dial connects to the shim that listens on a socket. The shim's events are given
@@ -110,7 +119,7 @@ func (c *Client) send(r *Request, streams *Streams) (*Program, error) {
 	}
 	c.next++
 	m.ID = c.next
-	p := &Program{client: c, id: m.ID, started: make(chan error, 1), exit: make(chan uint32, 1)}
+	p := &Program{client: c, id: m.ID, started: make(chan error, 1), exit: make(chan Exit, 1)}
 	c.programs[p.id] = p
 	c.mu.Unlock()
 	if err := c.write(m, fds); err != nil {
@@ -214,7 +223,7 @@ func (c *Client) take(m Message) error {
 			return wrong
 		}
 		delete(c.programs, m.ID)
-		p.exit <- m.Argument
+		p.exit <- Exit{m.Argument, m.Detail}
 	case Start, Forget, Event:
 		return wrong
 	}
@@ -224,10 +233,9 @@ func (c *Client) take(m Message) error {
 // Pid is the number that the process has on the host.
 func (p *Program) Pid() int { return int(p.pid) }
 
-// Exit tells the program's status once it has ended, as the Request asked for it
-// and with agent.ForkedStatus. It is closed where that cannot be known any more,
-// because the shim is gone.
-func (p *Program) Exit() <-chan uint32 { return p.exit }
+// Exit tells how the program ended. It is closed where that cannot be known any
+// more, because the shim is gone.
+func (p *Program) Exit() <-chan Exit { return p.exit }
 
 // Forget has the shim forget the program, which ends where it still runs. It does
 // not wait for that.

@@ -59,7 +59,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		{Kind: Start, ID: 1, Argument: MaxRequest, Detail: InFile},
 		{Kind: Started, ID: 1, Argument: 4711},
 		{Kind: Failed, ID: 1, Argument: uint32(codes.NotFound), Body: []byte("no")},
-		{Kind: Exited, ID: 1, Argument: 1<<16 | 0x8b},
+		{Kind: Exited, ID: 1, Argument: 1<<16 | 0x8b, Detail: 4096},
 		{Kind: Forget, ID: 1},
 		{Kind: Event, Body: []byte("e")},
 	} {
@@ -213,9 +213,9 @@ func TestProgramIsToldFromStartToEnd(t *testing.T) {
 	if b.err != nil || b.program.Pid() != 4711 {
 		t.Fatalf("got %+v", b)
 	}
-	s.say(Message{Kind: Exited, ID: m.ID, Argument: 3})
-	if status, ok := <-b.program.Exit(); !ok || status != 3 {
-		t.Errorf("exit: %d, %v", status, ok)
+	s.say(Message{Kind: Exited, ID: m.ID, Argument: 3, Detail: 4})
+	if exit, ok := <-b.program.Exit(); !ok || exit != (Exit{Status: 3, MaxRSS: 4}) {
+		t.Errorf("exit: %+v, %v", exit, ok)
 	}
 	if err := b.program.Forget(); err != nil {
 		t.Error(err)

@@ -18,7 +18,7 @@
 //	server   Start     bytes of body   1: in a file   Request  streams, file
 //	shim     Started   pid             -              -        -
 //	shim     Failed    gRPC's code     -              text     -
-//	shim     Exited    status          -              -        -
+//	shim     Exited    status          KiB            -        -
 //	server   Forget    -               -              -        -
 //	shim     Event     -               -              Envelope -
 //

@@ -98,7 +98,7 @@ func (m Message) valid() bool {
 	case Failed:
 		return m.Detail == 0 && len(m.Body) <= maxText
 	case Exited:
-		return bare
+		return m.Body == nil
 	case Forget:
 		return bare && m.Argument == 0
 	case Event:
