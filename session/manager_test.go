@@ -280,7 +280,8 @@ func TestEnvironmentIsTheImagesThenTheSessionsThenTheCommands(t *testing.T) {
 		}
 		for _, c := range host.Containers() {
 			want := append(images.NewCatalogue().Offline(), "A=session", "APT_CONFIG="+runtime.AptOffline, "B=command",
-				"DOTNET_PROCESSOR_COUNT=1", "GOMAXPROCS=1", "GOPROXY=mine", "HOME=/workspace", "LANG=C.UTF-8", "PATH=/image", "USER=sandbox")
+				"DOTNET_PROCESSOR_COUNT=1", "GOMAXPROCS=1", "GOPROXY=mine", "HOME=/workspace", "LANG=C.UTF-8", "OMP_NUM_THREADS=1",
+				"PATH=/image", "PYTHON_CPU_COUNT=1", "USER=sandbox")
 			want = slices.DeleteFunc(want, func(kv string) bool { return kv == "GOPROXY=off" })
 			slices.Sort(want)
 			if got := c.Started()[0].Env; !slices.Equal(got, want) {

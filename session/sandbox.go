@@ -38,7 +38,7 @@ type Container interface {
 	Exec(ctx context.Context, opts runtime.ExecOptions) (Process, error)
 	ServeFiles(ctx context.Context) (Process, error)
 	// StartZygote starts what programs are forked from.
-	StartZygote(ctx context.Context, interpreter string, modules []string) (Process, error)
+	StartZygote(ctx context.Context, interpreter string, modules, env []string) (Process, error)
 	// Wait returns when everything in the container has ended.
 	Wait(ctx context.Context) error
 	Kill() error
@@ -88,8 +88,8 @@ func (c container) ServeFiles(ctx context.Context) (Process, error) {
 	return p, nil
 }
 
-func (c container) StartZygote(ctx context.Context, interpreter string, modules []string) (Process, error) {
-	p, err := c.Container.StartZygote(ctx, interpreter, modules)
+func (c container) StartZygote(ctx context.Context, interpreter string, modules, env []string) (Process, error) {
+	p, err := c.Container.StartZygote(ctx, interpreter, modules, env)
 	if err != nil {
 		return nil, err
 	}

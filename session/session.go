@@ -263,25 +263,30 @@ func withoutNetwork(c *images.Catalogue) []string {
 // the host give it, and its own; later ones win.
 //
 // To bound processor time changes the number of processors that programs see by
-// nothing, so that variables tell those runtimes that have one for it. Not those
-// that a zygote would have had to start with (zygote.py).
+// nothing, so that variables tell those runtimes that have one for it.
 func environment(given []string, own map[string]string, cpus float64) map[string]string {
-	processors := strconv.Itoa(min(int(math.Ceil(cpus)), goruntime.NumCPU()))
 	env := map[string]string{
 		"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LANG": "C.UTF-8",
 		"HOME": runtime.Workspace,
 		"USER": "sandbox",
-
-		"GOMAXPROCS":             processors,
-		"DOTNET_PROCESSOR_COUNT": processors,
 	}
+	maps.Copy(env, processorEnv(cpus, "GOMAXPROCS", "DOTNET_PROCESSOR_COUNT", "OMP_NUM_THREADS", "PYTHON_CPU_COUNT"))
 	for _, kv := range given {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			env[k] = v
 		}
 	}
 	maps.Copy(env, own)
+	return env
+}
+
+// processorEnv has variables say how many processors there are for a limit.
+func processorEnv(cpus float64, names ...string) map[string]string {
+	env := make(map[string]string, len(names))
+	for _, name := range names {
+		env[name] = strconv.Itoa(min(int(math.Ceil(cpus)), goruntime.NumCPU()))
+	}
 	return env
 }
 

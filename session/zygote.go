@@ -34,6 +34,7 @@ type zygote struct {
 	container   Container
 	interpreter string
 	modules     []string
+	env         []string
 
 	work sync.WaitGroup
 
@@ -54,7 +55,7 @@ func (m *Manager) newZygote(b *body, lang images.Language, limits Limits) *zygot
 	}
 	return &zygote{
 		opts: &m.opts, containerID: b.containerID, container: b.container,
-		interpreter: lang.Program.Run[0], modules: modules,
+		interpreter: lang.Program.Run[0], modules: modules, env: environ(processorEnv(limits.CPUs, "OMP_NUM_THREADS", "PYTHON_CPU_COUNT"), nil),
 	}
 }
 
@@ -103,7 +104,7 @@ func (z *zygote) run(ctx context.Context) {
 
 // live returns the exit code of a zygote that has ended.
 func (z *zygote) live(ctx context.Context) (int, error) {
-	p, err := z.container.StartZygote(ctx, z.interpreter, z.modules)
+	p, err := z.container.StartZygote(ctx, z.interpreter, z.modules, z.env)
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package test
 // pythonPrograms look at all that a program can see of how it was started, and
 // end in the ways in which it can end.
 var pythonPrograms = map[string]string{
+	"processors": "import os, sys; print(os.cpu_count(), os.process_cpu_count(), sys._xoptions, os.environ['OMP_NUM_THREADS'])",
 	"arguments": `
 import sys, os
 print(sys.argv, sys.orig_argv[0], sys.orig_argv[2:], sys.executable, sys.path, os.getcwd())

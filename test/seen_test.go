@@ -29,8 +29,9 @@ func TestProgramsAreToldTheirProcessors(t *testing.T) {
 	s := busybox(t)
 	for cpus, most := range map[float64]int{0.5: 1, 1.5: 2, 200: 200} {
 		n := min(most, goruntime.NumCPU())
-		want := fmt.Sprintf("%d %d\n", n, n)
-		if got := s.session(t, object{"cpuLimit": cpus}).sh("echo $GOMAXPROCS $DOTNET_PROCESSOR_COUNT").Stdout; got != want {
+		want := fmt.Sprintf("%d %d %d %d\n", n, n, n, n)
+		const script = "echo $GOMAXPROCS $DOTNET_PROCESSOR_COUNT $OMP_NUM_THREADS $PYTHON_CPU_COUNT"
+		if got := s.session(t, object{"cpuLimit": cpus}).sh(script).Stdout; got != want {
 			t.Errorf("with %g cores they are told %q; want %q", cpus, got, want)
 		}
 	}

@@ -198,6 +198,9 @@ func TestForkedOnlyWhereItComesToTheSame(t *testing.T) {
 		"a variable of the linker":      {"env": object{"LD_BIND_NOW": "1"}, "code": "pass"},
 		"another locale":                {"env": object{"LC_ALL": "C"}, "code": "pass"},
 		"a terminal":                    {"tty": true, "code": "import sys; sys.exit(not sys.stdout.isatty())"},
+		"other threads":                 {"env": object{"OMP_NUM_THREADS": "7"}, "code": "pass"},
+		"other processors":              {"env": object{"PYTHON_CPU_COUNT": "7"}, "code": "import os; assert os.cpu_count() == 7"},
+		"no processors":                 {"env": object{"PYTHON_CPU_COUNT": ""}, "code": "pass"},
 		"another PATH":                  {"env": object{"PATH": "/bin:/usr/bin"}, "code": "pass"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,8 +42,8 @@ import (
 //
 // What a program of the session could do to it. The zygote is root, as the agent
 // is, and not dumpable: nobody can signal it, trace it or open what /proc has of
-// it. The interpreter is found in directories of root alone, runs isolated with a
-// fixed environment, and loads modules from directories of root alone; it looks
+// it. The interpreter is found in directories of root alone, runs isolated with an
+// environment that the host gives it, and loads modules from directories of root alone; it looks
 // at no path, environment or file of a program's before it has forked and become
 // the program's user. The socket and all other descriptors are closed before a
 // program is one that others may look into. Programs see how its memory is laid
@@ -106,8 +106,14 @@ func newZygote(p *program) (_ *zygote, theirs int, err error) {
 			return nil, -1, err
 		}
 	}
-	p.spec.Args = []string{interpreter, "-I", "-S", "-B", "-u", "-i", "-c", zygoteBoot, strconv.Itoa(fds[1])}
-	p.spec.Env = []string{"HOME=/", "LANG=C.UTF-8"}
+	p.spec.Args = []string{interpreter, "-I", "-S", "-B", "-u", "-i"}
+	for _, kv := range p.spec.Env {
+		if n, ok := strings.CutPrefix(kv, "PYTHON_CPU_COUNT="); ok { // which -I keeps it from reading
+			p.spec.Args = append(p.spec.Args, "-X", "cpu_count="+n)
+		}
+	}
+	p.spec.Args = append(p.spec.Args, "-c", zygoteBoot, strconv.Itoa(fds[1]))
+	p.spec.Env = append(p.spec.Env, "HOME=/", "LANG=C.UTF-8")
 	p.spec.Dir = "/"
 	return z, fds[1], nil
 }

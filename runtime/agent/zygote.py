@@ -45,7 +45,8 @@ CLONE_INTO_CGROUP = 0x200000000
 ROBUST_LIST = {"x86_64": (273, 274), "aarch64": (99, 100)}
 
 # Variables that decide how an interpreter starts, or what a library does when it
-# is loaded. PYTHONUNBUFFERED is the one that is provided for.
+# is loaded. PYTHONUNBUFFERED is the one that is provided for; the others have to be
+# as this interpreter found them.
 OWN = b"PYTHONUNBUFFERED"
 PREFIXES = (b"PYTHON", b"LD_", b"GLIBC_", b"MALLOC_", b"OPENSSL_", b"OPENBLAS_", b"OMP_", b"MKL_")
 NAMES = {b"LOCPATH", b"GCONV_PATH", b"SSLKEYLOGFILE"}
@@ -167,11 +168,17 @@ class Program:
         env = dict(self.env)
         if len(env) != len(self.env) or b"" in env:
             return False
-        for name in env:
-            if name.startswith(PREFIXES) and name != OWN or name in NAMES:
-                return False
+        if deciding(env) != FOUND:
+            return False
         locale = env.get(b"LC_ALL") or env.get(b"LC_CTYPE") or env.get(b"LANG")
         return locale == b"C.UTF-8"
+
+
+def deciding(env):
+    return {k: v for k, v in env.items() if k.startswith(PREFIXES) and k != OWN or k in NAMES}
+
+
+FOUND = deciding(posix.environ)
 
 
 def infinite(limit):
@@ -279,6 +286,7 @@ def prepare(p):
     setflag("unbuffered", int(unbuffered))
     for flag, value in FLAGS.items():
         setflag(flag, value)
+    sys._xoptions.clear()
     sys.dont_write_bytecode = False
     sys.argv[:] = [os.fsdecode(a) for a in p.args[1:]]
     sys.orig_argv[:] = [os.fsdecode(a) for a in p.args]

@@ -136,7 +136,7 @@ func (c *Container) ServeFiles(context.Context) (session.Process, error) {
 
 // StartZygote implements session.Container. It runs the host's program "zygote",
 // or until it is killed.
-func (c *Container) StartZygote(_ context.Context, interpreter string, modules []string) (session.Process, error) {
+func (c *Container) StartZygote(_ context.Context, interpreter string, modules, _ []string) (session.Process, error) {
 	opts := runtime.ExecOptions{Args: append([]string{interpreter}, modules...)}
 	c.mu.Lock()
 	c.zygotes = append(c.zygotes, opts)
