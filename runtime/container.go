@@ -1,12 +1,15 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -241,6 +244,28 @@ func (c *Container) Wait(ctx context.Context) error {
 	case <-c.exit:
 		return nil
 	}
+}
+
+// Dying says whether pid 1 has ended or is about to, which ends all else in the
+// container first: a program that was killed may have been killed by that.
+func (c *Container) Dying() bool {
+	pid := int(c.task.Pid())
+	held, err := c.group.Holds(pid)
+	if err != nil || !held {
+		return true // it is gone, or the number is another process's
+	}
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	// The name, which is in parentheses, may have any bytes.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	const flags, exiting = 6, 0x4 // PF_EXITING of Linux
+	if len(fields) <= flags {
+		return false
+	}
+	n, err := strconv.ParseUint(fields[flags], 10, 64)
+	return err == nil && n&exiting != 0
 }
 
 // Kill ends everything in the container, and does not wait for it.

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,6 +189,23 @@ func TestEveryCommandOfASessionIsCounted(t *testing.T) {
 		}
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// That a session is too busy to start a program is its own doing, and told so.
+func TestStartThatTakesTooLongIsTheSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := sessiontest.NewHost()
+		m := host.Manager(nil)
+		info := create(t, m, session.CreateRequest{})
+		host.FailExecs(fmt.Errorf("start process: %w", context.DeadlineExceeded))
+		_, err := m.Execute(t.Context(), info.ID, &session.Shell{Name: "exit"})
+		if limit := (*session.LimitError)(nil); !errors.As(err, &limit) || limit.RetryAfter == 0 {
+			t.Errorf("the command failed with %v", err)
+		}
+		if err := m.Close(t.Context(), info.ID); err != nil {
+			t.Error(err)
 		}
 	})
 }

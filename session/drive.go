@@ -144,10 +144,8 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	if errdefs.IsUnavailable(err) {
 		// Its shim is gone, and with it the only one who could know.
 		status, err = runtime.ExitStatus{Code: lostExitCode}, nil
-		if cause == "" || cause == EndSessionClosed && s.closedFor() == ReasonLost {
-			cause = EndLost
-		}
 	}
+	lost := s.wasLost(cause, status)
 	e.rest()
 	if err != nil {
 		s.release(ctx, r)
@@ -162,6 +160,9 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	result.Usage.PeakMemoryBytes = max(result.Usage.PeakMemoryBytes, usage.PeakMemoryBytes)
 	result.Usage.MaxRSSBytes = max(result.Usage.MaxRSSBytes, status.MaxRSSBytes)
 	result.Usage.OOMKills += usage.OOMKills
+	if lost && (usage.OOMKills == 0 || status.Code == lostExitCode) {
+		cause = EndLost
+	}
 	populated := func() bool {
 		left, err := r.process.Populated()
 		return err == nil && left
@@ -176,6 +177,20 @@ func (s *session) endStep(ctx context.Context, e *Execution, r *running, deadlin
 	result.EndReason, result.Signal = ending(cause, status, usage.OOMKills > 0)
 	s.release(ctx, r)
 	return result.EndReason != EndExited || result.ExitCode != 0, nil
+}
+
+// wasLost says whether a program ended with its container, which nobody here ended.
+func (s *session) wasLost(cause EndReason, status runtime.ExitStatus) bool {
+	switch {
+	case status.Code == lostExitCode && cause == "":
+		return true
+	case status.Code != lostExitCode && status.Signal != unix.SIGKILL:
+		return false
+	case cause == "":
+		return s.container.Dying()
+	default:
+		return cause == EndSessionClosed && s.closedFor() == ReasonLost
+	}
 }
 
 // await waits for the end of a program, and kills it and all that it started

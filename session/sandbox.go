@@ -41,6 +41,8 @@ type Container interface {
 	StartZygote(ctx context.Context, interpreter string, modules, env []string) (Process, error)
 	// Wait returns when everything in the container has ended.
 	Wait(ctx context.Context) error
+	// Dying says whether that is about to come, or has.
+	Dying() bool
 	Kill() error
 }
 

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -123,14 +124,22 @@ func (s *session) awaitCleared(ctx context.Context) {
 }
 
 // because returns why something failed in a session: the session's end, where
-// that came, and err otherwise.
+// that came or is about to, or that it is too busy, and err otherwise.
 func (s *session) because(err error) error {
-	select {
-	case <-s.closing:
-		return ErrClosed
-	default:
-		return err
+	if !isClosed(s.closing) && s.container.Dying() {
+		s.beginClose(ReasonLost)
 	}
+	if isClosed(s.closing) {
+		return ErrClosed
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.opts.Log.Warn("a session was too busy to start a program", "container", s.containerID, "error", err)
+		return &LimitError{
+			Limit:      "the session took too long to start the program; others in it take its memory or processor time",
+			RetryAfter: time.Second,
+		}
+	}
+	return err
 }
 
 // runProgram starts a program and waits for its end, as Await does.

@@ -199,6 +199,45 @@ func TestLostSessionIsClosed(t *testing.T) {
 	})
 }
 
+// The end of pid 1, whatever ends it, is told as the end of the session: to the
+// commands that run, to those that are about to, and to those that come later.
+func TestEndOfPid1IsTheSessions(t *testing.T) {
+	s := busybox(t)
+	for range 5 {
+		b := s.session(t, nil)
+		b.sh("true")
+		w := s.wire(t)
+		running := w.background(b, "sleep 1000", nil)
+		var commands sync.WaitGroup
+		for _, command := range []object{shell("true", nil), {"type": "write_file", "path": "x", "content": ""}, shell("sleep 1000", nil)} {
+			c := s.dial(t)
+			commands.Go(func() {
+				for {
+					var o outcome
+					err := c.Call(t.Context(), "session.execute", object{"sessionId": b.id, "command": command}, &o)
+					no := (*client.Error)(nil)
+					switch {
+					case err == nil && (o.Success || o.Result.EndReason == "lost"):
+					case errors.As(err, &no) && (no.Code == -32001 || no.Code == -32002):
+						return
+					default:
+						t.Errorf("%v is answered with %+v, %v", command["type"], o, err)
+						return
+					}
+				}
+			})
+		}
+		pid := int(newTaskOf(t, s, b.info.ContainerID).Pid())
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		commands.Wait()
+		if end := w.finished(running); end.EndReason != "lost" {
+			t.Errorf("the program that ran ended as %+v", end)
+		}
+	}
+}
+
 // Any containerd that somebody runs: here, that of another server.
 func TestSessionsRunOnAnotherContainerd(t *testing.T) {
 	other := busybox(t)

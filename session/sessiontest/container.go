@@ -168,6 +168,16 @@ func (c *Container) Wait(ctx context.Context) error {
 	}
 }
 
+// Dying implements session.Container.
+func (c *Container) Dying() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // Kill implements session.Container.
 func (c *Container) Kill() error {
 	c.once.Do(func() { close(c.ended) })
