@@ -147,7 +147,7 @@ func TestRepliesAreMadeWhenThereIsMemoryForThem(t *testing.T) {
 				}
 			}
 			defer running.Add(-1)
-			r := cmd.(*session.ReadFile) //nolint:errcheck // the test sends no other
+			r := cmd.(*session.ReadFile)
 			return &session.Outcome{Success: true, Result: &session.ReadFileResult{Path: r.Path, Content: content}}, nil
 		},
 	}})

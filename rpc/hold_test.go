@@ -84,13 +84,13 @@ func TestOutputIsKeptForWhoeverAskedForIt(t *testing.T) {
 			t.Errorf("the reply has %+v", r.printed)
 		}
 	})
-	t.Run("in the background", func(t *testing.T) {
+	t.Run("in the background", func(*testing.T) {
 		background := program("exit", map[string]any{"background": true})
 		c.request("1", "session.execute", map[string]any{"sessionId": id, "command": background, "stream": true})
 		c.wantHeard(`reply "1"`, "started python")
 		c.wantMixed(`stdout@0 "out"`, `stderr@0 "err"`, "completed 0 exited")
 	})
-	t.Run("run", func(t *testing.T) {
+	t.Run("run", func(*testing.T) {
 		c.request("1", "execution.run", map[string]any{"language": "python", "code": "x"})
 		c.wantHeard(`reply "1"`, "started python", `stdout@0 "out"`, "completed 0 exited", "ended closed")
 	})

@@ -83,7 +83,7 @@ func (t tmpfs) resize(root *os.File) error {
 	if err != nil {
 		return os.NewSyscallError("openat2", err)
 	}
-	defer unix.Close(dir)
+	defer func() { _ = unix.Close(dir) }()
 	var is unix.Statfs_t
 	if err := unix.Fstatfs(dir, &is); err != nil {
 		return os.NewSyscallError("fstatfs", err)
@@ -95,7 +95,7 @@ func (t tmpfs) resize(root *os.File) error {
 	if err != nil {
 		return os.NewSyscallError("fspick", err)
 	}
-	defer unix.Close(config)
+	defer func() { _ = unix.Close(config) }()
 	for _, option := range t.options() {
 		name, value, _ := strings.Cut(option, "=")
 		if err := unix.FsconfigSetString(config, name, value); err != nil {

@@ -286,7 +286,7 @@ func TestCopyOfATreeSaysWhereItFails(t *testing.T) {
 
 func TestCopiesKeepHoles(t *testing.T) {
 	s, dir := filesSession(t, nil)
-	from, err := os.Create(dir + "/from")
+	from, err := os.OpenFile(dir+"/from", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}

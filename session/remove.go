@@ -73,7 +73,7 @@ func (p *part) try(ctx context.Context) error {
 	defer timer.Stop()
 	if p.under != nil {
 		select {
-		case <-p.under: // which may have looked before there was anything to do
+		case <-p.under: //nolint:errcheck // it may have looked before there was anything to do
 		case <-timer.C:
 			return fmt.Errorf("%s: an earlier try still waits: %w", p.name, context.DeadlineExceeded)
 		}

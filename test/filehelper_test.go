@@ -64,7 +64,9 @@ func TestFileCommandsFollowTheirHelpersEnd(t *testing.T) {
 	// Those that may be carried out twice do not wait for the end.
 	for range 10 {
 		for _, command := range []object{
-			{"type": "write_file", "path": "x", "content": "1"}, {"type": "read_file", "path": "x"}, {"type": "list_directory"},
+			{"type": "write_file", "path": "x", "content": "1"},
+			{"type": "read_file", "path": "x"},
+			{"type": "list_directory"},
 			{"type": "create_directory", "path": "dir"},
 		} {
 			b.sh("kill -9 -1")

@@ -151,7 +151,7 @@ func TestNamesThatAreNoText(t *testing.T) {
 	if want := []string{"Li/+/g== /v4=", "Li/+/i/9 /Q==", "Li// /w=="}; !slices.Equal(got, want) || l.Path != "Lg==" {
 		t.Errorf("listed is %q, want %q", got, want)
 	}
-	if r := b.sh(`printf %s, * | od -An -tx1`); r.Stdout != " fe fe 2c ff 2c\n" {
+	if r := b.sh(`printf %s, * | od -An -tx2`); r.Stdout != " fefe ff2c 002c\n" {
 		t.Errorf("there is %q", r.Stdout)
 	}
 }

@@ -96,18 +96,16 @@ func mayReplace(to string, directory, overwrite bool) error {
 		return unix.EISDIR
 	}
 	info, err := os.Lstat(to)
-	if err == nil && !overwrite {
+	there := err == nil
+	switch {
+	case there && !overwrite:
 		return unix.EEXIST
-	}
-	if directory {
-		switch {
-		case err != nil:
-			return nil
-		case !info.IsDir():
-			return unix.ENOTDIR
-		default:
-			return isEmpty(to)
-		}
+	case there && directory && !info.IsDir():
+		return unix.ENOTDIR
+	case there && directory:
+		return isEmpty(to)
+	case directory:
+		return nil
 	}
 	if info, err := os.Stat(to); err == nil && info.IsDir() || strings.HasSuffix(to, "/") {
 		return unix.EISDIR

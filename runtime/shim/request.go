@@ -102,12 +102,12 @@ func explain(r wire.Report, p *wire.Program) error {
 		doing = "open a terminal"
 	case wire.StageFork:
 		doing = "fork"
-		switch errno {
-		case unix.ESRCH:
-			class = errdefs.ErrUnavailable // killed before it ran
-		case wire.ErrnoZygote:
+		if errno == wire.ZygoteSilent {
 			doing = "fork from the container's zygote, which did not answer"
 			class = errdefs.ErrUnavailable
+		}
+		if errno == unix.ESRCH {
+			class = errdefs.ErrUnavailable // killed before it ran
 		}
 	case wire.StageCgroup:
 		doing = "enter the cgroup"
