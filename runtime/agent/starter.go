@@ -219,7 +219,7 @@ func (s *starter) fork(p *program, c *child, gate int, rest, terminal []int) err
 		// A process of its may wait at the gate. The shim knows how to end that, once
 		// there will be no other.
 		s.children.stop(z.program)
-		return &failure{wire.StageFork, wire.ZygoteSilent}
+		return &failure{wire.StageFork, wire.ErrZygoteSilent}
 	}
 	if err != nil {
 		pid, pidfd, err = c.fork()

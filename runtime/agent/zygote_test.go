@@ -278,7 +278,7 @@ func TestProgramThatTheZygoteWasAskedForIsNotMadeTwice(t *testing.T) {
 				then(theirs)
 			})
 			gate := ask(t, shim, 1, forkable(), null, null, null)
-			want := wire.Message{Kind: wire.Failed, ID: 1, Argument: uint32(wire.StageFork), Detail: uint32(wire.ZygoteSilent)}
+			want := wire.Message{Kind: wire.Failed, ID: 1, Argument: uint32(wire.StageFork), Detail: uint32(wire.ErrZygoteSilent)}
 			if m := hear(t, shim); m != want {
 				t.Errorf("heard %+v", m)
 			}

@@ -161,7 +161,7 @@ func (e *exec) launch(ctx context.Context) (_ *launched, retErr error) {
 	spec.Tasks = uint8(len(entry.Tasks))
 	files = append(files, entry.Tasks...)
 	l, err := e.spawn(ctx, &spec, files, streams, group)
-	if spec.Fork && errors.Is(err, wire.ZygoteSilent) && group.Path() != e.container.group.Path() {
+	if spec.Fork && errors.Is(err, wire.ErrZygoteSilent) && group.Path() != e.container.group.Path() {
 		// The zygote is gone, and what it may have made ends with its gate. It is not
 		// killed through its cgroup: on Linux 6.18 all that is cloned into a
 		// cgroup which was killed once is killed, too.

@@ -208,7 +208,7 @@ func TestProgramWithoutCgroupIsNotAskedForTwice(t *testing.T) {
 	}()
 	m, _, files := a.hear()
 	reply{files: files}.close()
-	a.say(wire.Message{Kind: wire.Failed, ID: m.ID, Argument: uint32(wire.StageFork), Detail: uint32(wire.ZygoteSilent)}.Append(nil))
+	a.say(wire.Message{Kind: wire.Failed, ID: m.ID, Argument: uint32(wire.StageFork), Detail: uint32(wire.ErrZygoteSilent)}.Append(nil))
 	if err := <-failed; !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), "zygote") {
 		t.Errorf("start: %v", err)
 	}

@@ -102,7 +102,7 @@ func explain(r wire.Report, p *wire.Program) error {
 		doing = "open a terminal"
 	case wire.StageFork:
 		doing = "fork"
-		if errno == wire.ZygoteSilent {
+		if errno == wire.ErrZygoteSilent {
 			doing = "fork from the container's zygote, which did not answer"
 			class = errdefs.ErrUnavailable
 		}

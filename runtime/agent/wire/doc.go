@@ -50,7 +50,7 @@
 // A Start with Zygote makes the container's zygote (package agent), of which there
 // is one at a time; for the shim it is a program as any other. One with Fork may
 // be made by it, and the shim learns that from Ready alone: all else is the same.
-// Where the zygote does not answer, Failed has ZygoteSilent: the shim closes the gate,
+// Where the zygote does not answer, Failed has ErrZygoteSilent: the shim closes the gate,
 // waits until nothing is in the program's cgroup and asks again without Fork.
 //
 // Bounds: a packet is at most MaxMessage bytes with MaxFDs descriptors, a body

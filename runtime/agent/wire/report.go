@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ZygoteSilent is the error of StageFork where the zygote was asked for the process
+// ErrZygoteSilent is the error of StageFork where the zygote was asked for the process
 // and did not answer. The zygote has ended. It may have made the process before,
 // which is in the program's cgroup and waits at the gate.
-const ZygoteSilent = unix.EOWNERDEAD
+const ErrZygoteSilent = unix.EOWNERDEAD
 
 // ReportLen is how many bytes a report has.
 const ReportLen = 8
