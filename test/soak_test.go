@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -30,8 +31,8 @@ type soakSample struct {
 	values     map[string]float64
 }
 
-// TestSoak runs programs, file commands, creates and connections for $SOAK_TIME
-// (make soak), and fails where the server, a shim or an agent goes on to grow with
+// TestSoak runs programs, some of them behind and on terminals, file commands,
+// creates and connections for $SOAK_TIME (make soak), and fails where the server, a shim or an agent goes on to grow with
 // their number.
 func TestSoak(t *testing.T) {
 	duration, err := time.ParseDuration(os.Getenv("SOAK_TIME"))
@@ -136,8 +137,23 @@ func (s *server) soak(ctx context.Context, session string, n int) (int, error) {
 			}
 		}
 	}
+	for _, tty := range []bool{false, true} {
+		followed, err := soakFollowed(ctx, c, session, tty)
+		if done += followed; err != nil {
+			return done, err
+		}
+	}
 	if n%4 > 0 {
 		return done, nil
+	}
+	run, err := c.Stream(ctx, "execution.run", object{"language": "python", "code": "x"}, "")
+	if err != nil {
+		return done, err
+	}
+	defer run.Close()
+	done++
+	if err := awaitEnd(ctx, run); err != nil {
+		return done, err
 	}
 	var info sessionInfo
 	if err := c.Call(ctx, "session.create", object{"language": "python"}, &info); err != nil {
@@ -147,6 +163,56 @@ func (s *server) soak(ctx context.Context, session string, n int) (int, error) {
 		return done, err
 	}
 	return done + 2, c.Call(ctx, "session.close", object{"sessionId": info.SessionID}, nil)
+}
+
+// soakFollowed follows a program behind, types to it, attaches to it again and has it
+// end.
+func soakFollowed(ctx context.Context, c *client.Client, session string, tty bool) (done int, _ error) {
+	s, err := c.Stream(ctx, "session.execute", object{
+		"sessionId": session, "stream": true, "command": shell("read line; echo $line", object{"background": true, "tty": tty}),
+	}, "")
+	if err != nil {
+		return 1, err
+	}
+	defer s.Close()
+	var answer outcome
+	if err := s.Answer(ctx, &answer); err != nil {
+		return 1, err
+	}
+	id := answer.Result.ExecutionID
+	calls := []struct {
+		method string
+		params object
+	}{
+		{"execution.detach", object{"executionId": id}},
+		{"execution.resize", object{"executionId": id, "rows": 50, "cols": 132}},
+		{"execution.signal", object{"executionId": id, "signal": "WINCH"}},
+		{"execution.attach", object{"executionId": id}},
+		{"execution.input", object{"executionId": id, "data": "typed\n"}},
+	}
+	if !tty { // which alone has a size
+		calls = append(calls[:1], calls[2:]...)
+	}
+	for n, call := range calls {
+		if err := c.Call(ctx, call.method, call.params, nil); err != nil {
+			return n + 2, fmt.Errorf("%s: %w", call.method, err)
+		}
+	}
+	return len(calls) + 1, awaitEnd(ctx, s)
+}
+
+// awaitEnd reads what is told of an execution until its end.
+func awaitEnd(ctx context.Context, s *client.Stream) error {
+	for {
+		switch e, err := s.Next(ctx); {
+		case err != nil:
+			return err
+		case e.Method == client.MethodError:
+			return errors.New(e.Error)
+		case e.Method == client.MethodCompleted:
+			return nil
+		}
+	}
 }
 
 // measure measures the server, the largest of its shims and the agents of one
