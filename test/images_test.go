@@ -622,6 +622,46 @@ func TestImportDockerArchive(t *testing.T) {
 	h.nothingLeft(t)
 }
 
+func TestExportedImageIsImportedAgain(t *testing.T) {
+	h := newImageHost(t, "")
+	var archive bytes.Buffer
+	if _, err := h.Export(t.Context(), "python", &archive); !errdefs.IsNotFound(err) {
+		t.Errorf("export without an image: error is %v; want %v", err, errdefs.ErrNotFound)
+	}
+	img := h.mustImport(t)
+	exported, err := h.Export(t.Context(), "py", &archive)
+	if err != nil || exported.Digest != img.Digest {
+		t.Fatalf("exported is %+v, %v; want %+v", exported, err, img)
+	}
+	again, err := h.Import(t.Context(), "javascript", &archive, nil)
+	if err != nil || again.Digest != img.Digest || again.Size != img.Size {
+		t.Errorf("imported again it is %+v, %v; want %+v", again, err, img)
+	}
+	h.nothingLeft(t)
+}
+
+// The command makes no file unless it exports, and replaces none.
+func TestExportCommandWritesNewFiles(t *testing.T) {
+	s := withBusybox(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "image.tar")
+	if err := s.images(t.Context(), "export", "csharp", file); err == nil {
+		t.Error("a language without an image is exported")
+	}
+	if got, err := os.ReadDir(dir); err != nil || len(got) != 0 {
+		t.Errorf("a failed export left %v, %v", got, err)
+	}
+	if err := s.images(t.Context(), "export", "python", file); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.images(t.Context(), "export", "python", file); err == nil {
+		t.Error("a file is replaced")
+	}
+	if err := s.images(t.Context(), "import", "csharp", file); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRemovedImageStaysForItsSessions(t *testing.T) {
 	h := newImageHost(t, "")
 	img := h.mustImport(t)

@@ -27,7 +27,7 @@ the new image from its next session on.`,
 	}
 	cfg.bindHost(cmd.PersistentFlags())
 	cmd.AddCommand(
-		newBuildCommand(cfg), newPullCommand(cfg), newImportCommand(cfg), newListCommand(cfg), newRemoveCommand(cfg),
+		newBuildCommand(cfg), newPullCommand(cfg), newImportCommand(cfg), newExportCommand(cfg), newListCommand(cfg), newRemoveCommand(cfg),
 	)
 	return cmd
 }
@@ -192,6 +192,43 @@ func newImportCommand(cfg *config) *cobra.Command {
 			})
 		},
 	}
+}
+
+func newExportCommand(cfg *config) *cobra.Command {
+	return &cobra.Command{
+		Use:   "export LANGUAGE FILE|-",
+		Short: "Export a language's image as an OCI archive",
+		Long: `Export a language's image as an OCI archive.
+
+"codebeaker images import" takes the archive, on this host or another one. The
+file must not exist yet.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withImages(cmd, cfg, func(ctx context.Context, store *images.Store, _ *progress) error {
+				if args[1] == "-" {
+					_, err := store.Export(ctx, args[0], cmd.OutOrStdout())
+					return err
+				}
+				return exportTo(ctx, store, args[0], args[1], cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+// exportTo exports an image to a new file. It removes the file if that fails.
+func exportTo(ctx context.Context, store *images.Store, language, path string, stdout io.Writer) error {
+	started := time.Now()
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("export image: %w", err)
+	}
+	image, err := store.Export(ctx, language, file)
+	if err := errors.Join(err, file.Close()); err != nil {
+		_ = os.Remove(path) // the first error counts
+		return err
+	}
+	printImage(stdout, "exported", image, time.Since(started))
+	return nil
 }
 
 func newListCommand(cfg *config) *cobra.Command {
