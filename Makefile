@@ -32,13 +32,16 @@ RUNC_FLAGS := -buildmode=pie -tags 'seccomp urfave_cli_no_docs netgo osusergo' \
 # dependencies out of go.mod.
 LINT := $(GO) tool -modfile=golangci.mod golangci-lint
 
+# What only the bench needs is a module of its own, too.
+BENCH := cd test/bench && $(GO)
+
 # All packages but the integration tests, which need root.
 UNIT_PACKAGES = $$($(GO) list ./... | grep -vE '^codebeaker/test(/|$$)')
 
 .DEFAULT_GOAL := build
 # Prerequisites are steps in an order; go itself uses all cores.
 .NOTPARALLEL:
-.PHONY: build soak test-binary deps deps-test deps-vm deps-bench run bench docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
+.PHONY: build soak test-binary deps deps-test deps-vm deps-bench run bench bench-binary docs test test-vm vet vet-vagrant race fuzz lint fmt clean need-root
 
 build:
 	@$(GO) build -ldflags '-s -w -X main.version=$(VERSION)' -o bin/codebeaker ./cmd/codebeaker
@@ -67,15 +70,19 @@ run: need-root deps build
 
 # What is compared is started by it and ends with it: make bench
 # BENCH_FLAGS='--rounds 10 --idle 1000 --json bench.json'.
-bench: need-root deps-bench build
+bench: need-root deps-bench build bench-binary
 	@$(GO) build -ldflags '-s -w' -o bin/containerd-shim-runc-v2 github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2
 	@bin/codebeaker images build --missing python
-	@exec bin/codebeaker bench $(BENCH_FLAGS)
+	@exec bin/codebeaker-bench $(BENCH_FLAGS)
+
+bench-binary:
+	@$(BENCH) build -ldflags '-s -w' -o ../../bin/codebeaker-bench .
 
 # The integration tests count the host's mounts, cgroups and processes before
 # and after, so their packages run one after another.
-test: deps-test build vet
+test: deps-test build bench-binary vet
 	@$(GO) test -count=1 $(UNIT_PACKAGES)
+	@$(BENCH) test -count=1 ./...
 	@if [ "$$(id -u)" -eq 0 ]; then \
 		CODEBEAKER_TEST_BIN='$(CURDIR)/bin' $(GO) test -count=1 -p 1 -timeout 45m ./test/...; \
 	else \
@@ -103,6 +110,7 @@ vet: vet-vagrant
 		echo "make vet: not formatted, run make fmt:" $$unformatted >&2; exit 1; \
 	fi
 	@$(GO) vet ./...
+	@$(BENCH) vet ./...
 
 # It keeps Vagrant's files out of the tree and of the user's home.
 vet-vagrant:
@@ -119,6 +127,7 @@ fuzz:
 
 lint:
 	@$(LINT) run
+	@cd test/bench && $(GO) tool -modfile=../../golangci.mod golangci-lint run
 
 fmt:
 	@$(LINT) fmt

@@ -67,7 +67,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(
 		newServeCommand(), newRunCommand(), newExecCommand(), newAttachCommand(), newPsCommand(), newCpCommand(),
-		newImagesCommand(), newDoctorCommand(), newBenchCommand(), newVersionCommand(),
+		newImagesCommand(), newDoctorCommand(), newVersionCommand(),
 	)
 	return root
 }
