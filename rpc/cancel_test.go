@@ -94,7 +94,7 @@ func TestRequestsAreCancelled(t *testing.T) {
 	})
 	t.Run("in a batch", func(t *testing.T) {
 		c.send(fmt.Sprintf(`[{"jsonrpc":"2.0","id":1.5,"method":"session.execute","params":{"sessionId":%q,"command":{"type":"shell","command":"block"}}},
-			{"jsonrpc":"2.0","id":"\u0061","method":"session.execute","params":{"sessionId":%q,"command":{"type":"shell","command":"exit"}}},
+			{"jsonrpc":"2.0","id":"\u0061","method":"session.execute","params":{"sessionId":%q,"command":{"type":"shell","command":"block"}}},
 			{"jsonrpc":"2.0","id":3,"method":"rpc.cancel","params":{"id":"a"}},
 			{"jsonrpc":"2.0","method":"rpc.cancel","params":{"id":1.5}}]`, s, s))
 		want := `[{"jsonrpc":"2.0","id":1.5,"error":{"code":-32008,"message":"the request was cancelled"}},` +
