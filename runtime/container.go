@@ -21,6 +21,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
 	"codebeaker/runtime/shim"
 	"codebeaker/runtime/shim/direct"
@@ -75,6 +76,7 @@ type Container struct {
 	id      string
 	task    containerd.Task
 	pid1    *specs.Process
+	rlimits []wire.Rlimit // of all its processes
 	group   cgroup.Group
 	exit    <-chan containerd.ExitStatus
 	slots   slots
@@ -153,6 +155,10 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		return nil, fmt.Errorf("start task: %w", err)
 	}
 	step.done("start")
+	rlimits, err := shim.Rlimits(spec.Process.Rlimits)
+	if err != nil {
+		return nil, err
+	}
 	child := func(name string, memory int64) (cgroup.Group, error) {
 		made, err := group.Child(name)
 		if err != nil {
@@ -160,7 +166,7 @@ func (r *Runtime) Create(ctx context.Context, opts ContainerOptions) (_ *Contain
 		}
 		return made, made.ShowMemory(memory)
 	}
-	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, group: group, limits: limits, exit: exit, slots: slots{child: child, memory: limits.MemoryBytes}, direct: calls}, nil
+	return &Container{runtime: r, id: opts.ID, task: task, pid1: spec.Process, rlimits: rlimits, group: group, limits: limits, exit: exit, slots: slots{child: child, memory: limits.MemoryBytes}, direct: calls}, nil
 }
 
 // stagesFile is where a shim of our own says what making a container took.

@@ -21,9 +21,10 @@ type processIO interface {
 	streams() (Streams, error)
 }
 
-// openFIFOs opens the daemon's ends before a process is started.
-func (r *Runtime) openFIFOs(ctx context.Context, set *cio.FIFOSet) (processIO, error) {
-	if r.opts.Shim.Agent {
+// openFIFOs opens the daemon's ends before a process is started. starts says that
+// its shim starts the program itself.
+func openFIFOs(ctx context.Context, set *cio.FIFOSet, starts bool) (processIO, error) {
+	if starts {
 		return openNow(set)
 	}
 	// Not the caller's context: it would close the streams with it.

@@ -44,6 +44,11 @@ func exitStatus(code int, pidfd *os.File) ExitStatus {
 			return waitStatus(syscall.WaitStatus(info.exitCode))
 		}
 	}
+	return shellStatus(code)
+}
+
+// shellStatus is an exit code as shells give it.
+func shellStatus(code int) ExitStatus {
 	if code > 128 && code < 128+65 {
 		return ExitStatus{Code: code, Signal: syscall.Signal(code - 128)}
 	}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,9 +14,7 @@ import (
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"codebeaker/runtime/agent"
 	"codebeaker/runtime/cgroup"
 )
 
@@ -72,11 +67,8 @@ type Process struct {
 	id        string
 	streams   Streams
 	container *Container
-	starter   starter
+	road      road
 	group     cgroup.Group
-	pidfd     *os.File // nil where the kernel has none
-	// raw says that the shim reports the exit status as wait(2) gives it.
-	raw bool
 	// ended says that the shim has told the end of the program.
 	ended     atomic.Bool
 	closeOnce sync.Once
@@ -87,68 +79,25 @@ type Process struct {
 // about to run in its own cgroup; that it cannot be found or executed is the
 // program's exit code (126 or 127) and a line on its stderr.
 func (c *Container) Exec(ctx context.Context, opts ExecOptions) (*Process, error) {
-	args := []string{agent.RoleExec, "-dir", resolve(opts.Dir)}
-	direct := c.runtime.opts.Shim.Agent
-	if direct {
-		args = append(args, "-waitstatus")
-		if opts.Fork {
-			args = append(args, "-fork")
-		}
-	}
-	if opts.Line {
-		args = append(args, "-line")
-	}
-	if opts.Terminal != nil {
-		args = append(args, "-tty")
-	}
-	args = append(append(args, "--"), opts.Args...)
-	o := startOptions{kind: execSlot, terminal: opts.Terminal != nil, noInput: opts.NoInput && opts.Terminal == nil}
-	p, err := c.start(ctx, execProcess(c.pid1, args, opts.Env, opts.Terminal), o)
-	if err != nil {
-		return nil, err
-	}
-	p.raw = direct
-	if direct {
-		return p, nil // there is no agent in between that waits
-	}
-	if err := p.release(opts.Terminal != nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("exec %s: release program: %w", p.id, err), p.abandon(ctx))
-	}
-	return p, nil
-}
-
-// release lets the agent, which waits for a byte, become the program, now that
-// it is where it belongs. A terminal would print that byte, and so the agent
-// first says that it has made the terminal quiet.
-func (p *Process) release(terminal bool) error {
-	if terminal {
-		said := make([]byte, len(agent.TerminalReady))
-		if _, err := io.ReadFull(p.streams.Stdout, said); err != nil {
-			return fmt.Errorf("wait for its terminal: %w", err)
-		}
-		if string(said) != agent.TerminalReady {
-			return fmt.Errorf("wait for its terminal: got %q: %w", said, errdefs.ErrInternal)
-		}
-	}
-	_, err := p.streams.Stdin.Write([]byte{'\n'})
-	return err
+	return c.start(ctx, &program{
+		role: roleExec, args: opts.Args, env: opts.Env, dir: resolve(opts.Dir),
+		line: opts.Line, fork: opts.Fork, terminal: opts.Terminal, noInput: opts.NoInput,
+	})
 }
 
 // ServeFiles starts the agent as a helper for the container's files, as
 // the session's user, on the process's stdin and stdout.
 func (c *Container) ServeFiles(ctx context.Context) (*Process, error) {
-	return c.start(ctx, execProcess(c.pid1, []string{"files"}, []string{"GOMAXPROCS=2"}, nil), startOptions{kind: execSlot})
+	return c.start(ctx, &program{role: roleFiles, env: []string{"GOMAXPROCS=2"}})
 }
 
-// start starts a process, which is the agent in a role, and puts it into a cgroup
-// of its own.
-func (c *Container) start(ctx context.Context, process *specs.Process, o startOptions) (_ *Process, retErr error) {
+// start starts a process in a cgroup of its own.
+func (c *Container) start(ctx context.Context, program *program) (_ *Process, retErr error) {
 	ctx = c.runtime.in(ctx)
-	slot, err := c.slots.take(o.kind)
-	o.id = slot.id
+	slot, err := c.slots.take(program.slotKind())
 	defer func() {
 		if retErr != nil {
-			retErr = fmt.Errorf("exec %s in container %s: %w", o.id, c.id, retErr)
+			retErr = fmt.Errorf("exec %s in container %s: %w", slot.id, c.id, retErr)
 		}
 	}()
 	if err != nil {
@@ -157,54 +106,22 @@ func (c *Container) start(ctx context.Context, process *specs.Process, o startOp
 		}
 		return nil, err
 	}
-	p := &Process{id: o.id, container: c, group: slot.group, starter: c.starter(o)}
+	p := &Process{id: slot.id, container: c, group: slot.group, road: c.road(program, slot)}
 	defer func() {
 		if retErr != nil {
 			retErr = errors.Join(retErr, p.abandon(ctx))
 		}
 	}()
-	pid, streams, err := p.starter.start(ctx, process)
-	if err != nil {
+	if p.streams, err = p.road.start(ctx); err != nil {
 		return nil, err
 	}
-	p.streams = streams
-	if _, over := streams.Stdin.(ended); !over {
-		p.streams.Stdin = &stdin{Input: streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
+	if _, over := p.streams.Stdin.(ended); !over {
+		p.streams.Stdin = &stdin{Input: p.streams.Stdin, end: func() error { return p.endStdin(context.WithoutCancel(ctx)) }}
 	}
-	if o.terminal {
+	if program.terminal != nil {
 		p.streams.Stderr = strings.NewReader("")
 	}
-	if c.runtime.opts.Shim.Agent {
-		return p, nil // which did what follows before the program ran
-	}
-	if err := p.enter(pid); err != nil {
-		return nil, err
-	}
 	return p, nil
-}
-
-// oomScoreAdj makes programs die before the agent.
-const oomScoreAdj = "500"
-
-// enter makes the process one that dies first where memory is short, and moves
-// it into its cgroup, once it is sure that the number is
-// that of a process of this container: other runtimes may give numbers of
-// another pid namespace.
-func (p *Process) enter(pid int) error {
-	held, err := p.container.group.Holds(pid)
-	if err != nil {
-		return err
-	}
-	if !held {
-		return fmt.Errorf("process %d is not in cgroup %s: %w", pid, p.container.group.Path(), errdefs.ErrInternal)
-	}
-	// runc takes no score for an exec from its specification.
-	score := filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj")
-	if err := os.WriteFile(score, []byte(oomScoreAdj), 0); err != nil {
-		return fmt.Errorf("raise the score for the OOM killer: %w", err)
-	}
-	p.pidfd = openPidfd(pid)
-	return p.group.Add(pid)
 }
 
 // stdin is a program's standard input. The shim holds the FIFO open as well,
@@ -239,7 +156,8 @@ type ExitStatus struct {
 	// before Linux 6.15 does not tell a signal from an exit code above 128,
 	// which is then taken for one, as in a shell.
 	Signal syscall.Signal
-	// Forked says that the container's zygote forked the program.
+	// Forked says that the container's zygote forked the program; false if the shim
+	// does not tell.
 	Forked bool
 	// MaxRSSBytes is the most memory that the program, or a process that it waited
 	// for, had resident at one time; 0 where the shim does not tell.
@@ -250,18 +168,12 @@ type ExitStatus struct {
 // run. An errdefs.ErrUnavailable says that its end cannot be known any more,
 // because its shim is gone. Wait is for one caller, once.
 func (p *Process) Wait(ctx context.Context) (ExitStatus, error) {
-	exit, err := p.starter.wait(ctx)
+	status, err := p.road.wait(ctx)
 	if err != nil {
 		return ExitStatus{}, fmt.Errorf("wait for process: %w", err)
 	}
 	p.ended.Store(true)
-	if p.raw {
-		s := waitStatus(syscall.WaitStatus(exit.Status &^ agent.ForkedStatus))
-		s.Forked = exit.Status&agent.ForkedStatus != 0
-		s.MaxRSSBytes = uint64(exit.MaxRSS) << 10
-		return s, nil
-	}
-	return exitStatus(int(exit.Status), p.pidfd), nil
+	return status, nil
 }
 
 // Signal sends a signal to the program alone. One that has ended is an
@@ -314,11 +226,10 @@ func (p *Process) Close(ctx context.Context) error {
 }
 
 func (p *Process) close(ctx context.Context) error {
-	errs := []error{p.starter.forget(p.container.runtime.in(ctx), p.ended.Load())}
-	if p.pidfd != nil {
-		p.pidfd.Close()
+	errs := []error{
+		p.road.forget(p.container.runtime.in(ctx), p.ended.Load()),
+		p.container.forget(p.group),
 	}
-	errs = append(errs, p.container.forget(p.group))
 	p.container.slots.prepare()
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"codebeaker/runtime/agent"
 	"codebeaker/runtime/shim"
 )
 
@@ -23,7 +24,7 @@ func testSpec() *specs.Spec {
 
 func TestSpecIsolates(t *testing.T) {
 	s := testSpec()
-	for _, p := range []*specs.Process{s.Process, execProcess(s.Process, []string{"files"}, nil, nil)} {
+	for _, p := range []*specs.Process{s.Process, execProcess(s.Process, []string{agent.RoleFiles}, nil, nil)} {
 		c := p.Capabilities
 		if c == nil || len(c.Bounding)+len(c.Effective)+len(c.Inheritable)+len(c.Permitted)+len(c.Ambient) != 0 {
 			t.Errorf("capabilities of %q: %+v; want none", p.Args, c)

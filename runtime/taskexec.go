@@ -11,57 +11,59 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"codebeaker/runtime/shim/direct"
 )
 
 // taskExec is a process that is started through containerd's Task service.
 type taskExec struct {
 	container *Container
-	opts      startOptions
-	process   containerd.Process
-	io        processIO
-	exit      <-chan containerd.ExitStatus
+	program   *program
+	id        string
+	// starts says that the shim starts the program itself.
+	starts  bool
+	process containerd.Process
+	io      processIO
+	exit    <-chan containerd.ExitStatus
 }
 
-func (t *taskExec) start(ctx context.Context, process *specs.Process) (pid int, _ Streams, err error) {
+// begin starts the process.
+func (t *taskExec) begin(ctx context.Context) (_ Streams, err error) {
 	c := t.container
-	if !c.runtime.opts.Shim.Agent {
+	process := t.program.process(c, t.starts)
+	if !t.starts {
 		process.Env = withHome(process.Env) // for runc
 	}
-	t.process, err = c.task.Exec(ctx, t.opts.id, process, func(string) (cio.IO, error) {
-		fifos, err := c.mkfifos(t.opts.id, t.opts.terminal)
+	t.process, err = c.task.Exec(ctx, t.id, process, func(string) (cio.IO, error) {
+		fifos, err := c.mkfifos(t.id, t.program.terminal != nil)
 		if err != nil {
 			return nil, err
 		}
-		t.io, err = c.runtime.openFIFOs(ctx, fifos)
+		t.io, err = openFIFOs(ctx, fifos, t.starts)
 		return t.io, err
 	})
 	if err != nil {
-		return 0, Streams{}, err
+		return Streams{}, err
 	}
 	if err := t.process.Start(ctx); err != nil {
-		return 0, Streams{}, fmt.Errorf("start: %w", err)
+		return Streams{}, fmt.Errorf("start: %w", err)
 	}
-	// Now, and not beside the start, which it would hold up. A shim tells the end
-	// of a process until that is deleted.
+	// Not beside the start, which would take longer. A shim tells the end of a process
+	// until that is deleted.
 	if t.exit, err = awaitExit(context.WithoutCancel(ctx), t.process, c.runtime.closed); err != nil {
-		return 0, Streams{}, fmt.Errorf("wait: %w", err)
+		return Streams{}, fmt.Errorf("wait: %w", err)
 	}
-	streams, err := t.io.streams()
-	return int(t.process.Pid()), streams, err
+	return t.io.streams()
 }
 
-func (t *taskExec) wait(ctx context.Context) (direct.Exit, error) {
+// code waits for the exit code as the shim tells it.
+func (t *taskExec) code(ctx context.Context) (uint32, error) {
 	select {
 	case <-ctx.Done():
-		return direct.Exit{}, ctx.Err()
+		return 0, ctx.Err()
 	case status := <-t.exit:
 		if err := status.Error(); err != nil {
-			return direct.Exit{}, fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
+			return 0, fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
 		}
-		return direct.Exit{Status: status.ExitCode()}, nil
+		return status.ExitCode(), nil
 	}
 }
 
@@ -87,7 +89,7 @@ func (t *taskExec) delete(ctx context.Context, ended bool) error {
 		return err
 	}
 	_, err := t.container.runtime.opts.Client.TaskService().DeleteProcess(ctx, &tasks.DeleteProcessRequest{
-		ContainerID: t.container.id, ExecID: t.opts.id,
+		ContainerID: t.container.id, ExecID: t.id,
 	})
 	return errgrpc.ToNative(err)
 }

@@ -5,14 +5,7 @@ import (
 	"fmt"
 
 	"github.com/containerd/errdefs"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"codebeaker/runtime/agent"
 )
-
-// zygoteScore has the zygote die after the programs and before the agent where
-// memory is short.
-const zygoteScore = 100
 
 // Forks says whether containers can have a zygote.
 func (r *Runtime) Forks() bool { return r.opts.Shim.Agent }
@@ -27,8 +20,5 @@ func (c *Container) StartZygote(ctx context.Context, interpreter string, modules
 	if !c.runtime.Forks() {
 		return nil, fmt.Errorf("start zygote through runtime %s: %w", c.runtime.opts.Shim.Name, errdefs.ErrNotImplemented)
 	}
-	p := execProcess(c.pid1, append([]string{agent.RoleZygote, interpreter}, modules...), env, nil)
-	score := zygoteScore
-	p.User, p.OOMScoreAdj = specs.User{}, &score
-	return c.start(ctx, p, startOptions{kind: zygoteSlot})
+	return c.start(ctx, &program{role: roleZygote, args: append([]string{interpreter}, modules...), env: env})
 }

@@ -17,9 +17,9 @@ func main() {
 	switch role {
 	case "init":
 		os.Exit(agent.Init(args, os.Stderr))
-	case "exec":
+	case agent.RoleExec:
 		os.Exit(agent.Exec(args, os.Stdin, os.Stderr))
-	case "files":
+	case agent.RoleFiles:
 		os.Exit(agent.Files(context.Background(), os.Stdin, os.Stdout, os.Stderr))
 	default:
 		fmt.Fprintln(os.Stderr, "codebeaker-agent: runs inside sessions, as init, exec or files")

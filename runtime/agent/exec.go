@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ForkedStatus is added by a shim to a status as wait(2) gives it where the
-// container's zygote forked the program.
-const ForkedStatus = 1 << 16
-
 // Exit codes of a program that could not be started, as shells have them.
 const (
 	ExitNotExecutable = 126
 	ExitNotFound      = 127
 )
 
-// RoleExec is the first argument of the exec role.
-const RoleExec = "exec"
+// RoleExec is the first argument of the exec role, RoleFiles that of the file
+// helper's.
+const (
+	RoleExec  = "exec"
+	RoleFiles = "files"
+)
 
 // RoleZygote is the first argument of what a shim that starts programs takes for
 // the zygote: an interpreter and the modules that it loads follow. The agent has
@@ -47,6 +47,20 @@ type ExecArgs struct {
 	Fork bool
 	// Args are the program and its arguments.
 	Args []string
+}
+
+// Format returns the arguments as ParseExec reads them.
+func (e *ExecArgs) Format() []string {
+	args := []string{"-dir", e.Dir}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"-line", e.Line}, {"-tty", e.Terminal}, {"-waitstatus", e.WaitStatus}, {"-fork", e.Fork}} {
+		if f.set {
+			args = append(args, f.name)
+		}
+	}
+	return append(append(args, "--"), e.Args...)
 }
 
 // ParseExec reads

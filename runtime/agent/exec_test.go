@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -62,6 +63,19 @@ func TestExecSaysWhyItCannotStart(t *testing.T) {
 		code := Exec(tc.args, strings.NewReader("\n"), &stderr)
 		if code != tc.code || !strings.Contains(stderr.String(), tc.text) {
 			t.Errorf("Exec(%q) = %d, %q; want %d, %q", tc.args, code, stderr.String(), tc.code, tc.text)
+		}
+	}
+}
+
+func TestArgumentsOfExecComeBackAsTheyWereFormatted(t *testing.T) {
+	for _, want := range []ExecArgs{
+		{Args: []string{"ls"}},
+		{Dir: "/w", Args: []string{"-dir", "--", "-line", ""}},
+		{Dir: "-x", Line: true, Terminal: true, WaitStatus: true, Fork: true, Args: []string{"a", "b"}},
+	} {
+		got, err := ParseExec(want.Format())
+		if err != nil || !reflect.DeepEqual(*got, want) {
+			t.Errorf("got %+v, %v; formatted was %+v", got, err, want)
 		}
 	}
 }

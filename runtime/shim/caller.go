@@ -165,7 +165,11 @@ func (c *caller) run(ctx context.Context, id uint32, p *call) {
 		_ = c.fail(id, errors.Join(err, p.container.remove(p.exec)))
 		return
 	}
-	_ = c.say(direct.Message{Kind: direct.Started, ID: id, Argument: uint32(pid)})
+	started := direct.Message{Kind: direct.Started, ID: id, Argument: uint32(pid)}
+	if p.forked {
+		started.Detail = direct.Forked
+	}
+	_ = c.say(started)
 	select {
 	case <-p.exited:
 		_ = c.say(direct.Message{Kind: direct.Exited, ID: id, Argument: p.exit.status, Detail: p.exit.maxRSS})

@@ -16,7 +16,6 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent"
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
 	"codebeaker/runtime/shim/direct"
@@ -315,7 +314,7 @@ func (e *exec) await(p *program) {
 	<-over
 	code := status
 	if !e.request.Raw {
-		code = exitCode(unix.WaitStatus(status &^ agent.ForkedStatus))
+		code = exitCode(unix.WaitStatus(status))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -324,8 +323,8 @@ func (e *exec) await(p *program) {
 	close(e.exited)
 }
 
-// told returns the status that the agent tells, with agent.ForkedStatus, and the
-// most memory that the process had, in KiB. An agent that does not tell, of a process
+// told returns the status that the agent tells and the most memory that the process
+// had, in KiB. An agent that does not tell, of a process
 // that is over, ends with its container.
 func (e *exec) told(p *program, over <-chan struct{}) (status, maxRSS uint32) {
 	status = killedStatus
@@ -339,9 +338,6 @@ func (e *exec) told(p *program, over <-chan struct{}) (status, maxRSS uint32) {
 			}
 			maxRSS = r.message.Detail
 			status = r.message.Argument // nothing but Exited follows Ready
-			if e.forked {
-				status |= agent.ForkedStatus
-			}
 		case <-over:
 			ticker := time.NewTicker(tellInterval)
 			defer ticker.Stop()

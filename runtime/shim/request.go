@@ -14,28 +14,23 @@ import (
 	"codebeaker/runtime/shim/direct"
 )
 
-// defaultOOMScore makes programs die before the agent where their
-// specification has no score.
-const defaultOOMScore = 500
+// ProgramOOMScore is the oom_score_adj of programs. It makes the kernel kill them
+// before the agent, whose memory is far less than half of the smallest session's.
+const ProgramOOMScore = 500
 
-// parseRequest reads the process of an exec, which NewRequest turns into a request.
+// parseRequest reads the process of an exec that comes through containerd. The
+// request is still without ids. A process that runs the agent in its exec role is the
+// program which that would become; one in the role of the zygote is the container's
+// zygote.
 func parseRequest(spec []byte, agentPath string, terminal bool) (*direct.Request, error) {
 	var p specs.Process
 	if err := json.Unmarshal(spec, &p); err != nil {
 		return nil, fmt.Errorf("read the process's specification: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	return NewRequest(&p, agentPath, terminal)
-}
-
-// NewRequest turns the process of an exec into a request, which is still without
-// ids. A process that runs the agent in its exec role is the program which that
-// would become, started as it says; one in the role of the zygote is the
-// container's zygote.
-func NewRequest(p *specs.Process, agentPath string, terminal bool) (*direct.Request, error) {
 	if p.ApparmorProfile != "" || p.SelinuxLabel != "" {
 		return nil, fmt.Errorf("a process with a security label of its own: %w", errdefs.ErrNotImplemented)
 	}
-	r := &direct.Request{OOMScore: defaultOOMScore, Program: wire.Program{
+	r := &direct.Request{OOMScore: ProgramOOMScore, Program: wire.Program{
 		Terminal: terminal, UID: p.User.UID, GID: p.User.GID, Groups: p.User.AdditionalGids, Umask: 0o22,
 		Dir: p.Cwd, Args: p.Args, Env: p.Env,
 	}}
@@ -51,12 +46,9 @@ func NewRequest(p *specs.Process, agentPath string, terminal bool) (*direct.Requ
 	if box := p.ConsoleSize; box != nil {
 		r.Program.Rows, r.Program.Columns = uint16(box.Height), uint16(box.Width)
 	}
-	for _, l := range p.Rlimits {
-		resource, ok := rlimits()[strings.TrimPrefix(l.Type, "RLIMIT_")]
-		if !ok {
-			return nil, fmt.Errorf("limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
-		}
-		r.Program.Rlimits = append(r.Program.Rlimits, wire.Rlimit{Resource: resource, Soft: l.Soft, Hard: l.Hard})
+	var err error
+	if r.Program.Rlimits, err = Rlimits(p.Rlimits); err != nil {
+		return nil, err
 	}
 	if len(p.Args) > 1 && p.Args[0] == agentPath && p.Args[1] == agent.RoleExec {
 		e, err := agent.ParseExec(p.Args[2:])
@@ -73,6 +65,20 @@ func NewRequest(p *specs.Process, agentPath string, terminal bool) (*direct.Requ
 		r.Program.Zygote, r.Program.Args = true, p.Args[2:]
 	}
 	return r, nil
+}
+
+// Rlimits turns the limits of a specification into those of a program. A limit of an
+// unknown name is an errdefs.ErrInvalidArgument.
+func Rlimits(limits []specs.POSIXRlimit) ([]wire.Rlimit, error) {
+	var all []wire.Rlimit
+	for _, l := range limits {
+		resource, ok := rlimits()[strings.TrimPrefix(l.Type, "RLIMIT_")]
+		if !ok {
+			return nil, fmt.Errorf("limit %q: %w", l.Type, errdefs.ErrInvalidArgument)
+		}
+		all = append(all, wire.Rlimit{Resource: resource, Soft: l.Soft, Hard: l.Hard})
+	}
+	return all, nil
 }
 
 func rlimits() map[string]uint32 {

@@ -50,7 +50,7 @@ func TestExecRoleIsTheProgramItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := r.Program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !p.Fork || !r.Raw || r.OOMScore != defaultOOMScore {
+	if p := r.Program; !slices.Equal(p.Args, []string{"echo", "-n"}) || p.Dir != "/w" || !p.Line || !p.Soft || !p.Fork || !r.Raw || r.OOMScore != ProgramOOMScore {
 		t.Errorf("got %+v", r)
 	}
 	// Another program may have such arguments.

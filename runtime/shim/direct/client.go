@@ -43,6 +43,7 @@ type Program struct {
 	client *Client
 	id     uint32
 	pid    uint32
+	forked bool
 	// started has one value: whether it runs. exit has one value, or is closed
 	// where its end cannot be known any more.
 	started chan error
@@ -51,7 +52,7 @@ type Program struct {
 
 // Exit is how a program ended.
 type Exit struct {
-	// Status is as the Request asked for it, with agent.ForkedStatus.
+	// Status is as the Request asked for it.
 	Status uint32
 	// MaxRSS is the most memory that the program, or a process that it waited for,
 	// had resident at one time, in KiB; 0 where that is not known.
@@ -210,7 +211,7 @@ func (c *Client) take(m Message) error {
 		if p.pid != 0 {
 			return wrong
 		}
-		p.pid = m.Argument
+		p.pid, p.forked = m.Argument, m.Detail == Forked
 		p.started <- nil
 	case Failed:
 		if p.pid != 0 {
@@ -230,8 +231,8 @@ func (c *Client) take(m Message) error {
 	return nil
 }
 
-// Pid is the number that the process has on the host.
-func (p *Program) Pid() int { return int(p.pid) }
+// Forked says whether the container's zygote forked the program.
+func (p *Program) Forked() bool { return p.forked }
 
 // Exit tells how the program ended. It is closed where that cannot be known any
 // more, because the shim is gone.

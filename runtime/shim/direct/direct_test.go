@@ -208,9 +208,9 @@ func TestProgramIsToldFromStartToEnd(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(r, ask()) || len(fds) != 6 {
 		t.Fatalf("heard %+v, %v, %d descriptors", r, err, len(fds))
 	}
-	s.say(Message{Kind: Started, ID: m.ID, Argument: 4711})
+	s.say(Message{Kind: Started, ID: m.ID, Argument: 4711, Detail: Forked})
 	b := <-starting
-	if b.err != nil || b.program.Pid() != 4711 {
+	if b.err != nil || b.program.pid != 4711 || !b.program.Forked() {
 		t.Fatalf("got %+v", b)
 	}
 	s.say(Message{Kind: Exited, ID: m.ID, Argument: 3, Detail: 4})
@@ -305,7 +305,7 @@ func TestNobodyWaitsForAShimLongerThanTheyWant(t *testing.T) {
 	_, starting = s.start(t.Context(), ask(), false, true)
 	m, _ = s.hear()
 	s.say(Message{Kind: Started, ID: m.ID, Argument: 2})
-	if b := <-starting; b.err != nil || b.program.Pid() != 2 {
+	if b := <-starting; b.err != nil || b.program.pid != 2 {
 		t.Errorf("the next one: %+v", b)
 	}
 }

@@ -16,7 +16,7 @@
 //
 //	from     kind      argument        detail         body     descriptors
 //	server   Start     bytes of body   1: in a file   Request  streams, file
-//	shim     Started   pid             -              -        -
+//	shim     Started   pid             1: forked      -        -
 //	shim     Failed    gRPC's code     -              text     -
 //	shim     Exited    status          KiB            -        -
 //	server   Forget    -               -              -        -

@@ -36,6 +36,9 @@ const (
 // InFile is Start's detail where the Request is in a file.
 const InFile = 1
 
+// Forked is Started's detail if the container's zygote forked the program.
+const Forked = 1
+
 // ErrProtocol is a message that breaks the protocol.
 var ErrProtocol = wire.ErrProtocol
 
@@ -94,7 +97,7 @@ func (m Message) valid() bool {
 		}
 		return m.Detail == 0 && m.Argument > 0 && m.Argument == uint32(len(m.Body))
 	case Started:
-		return bare && m.Argument > 0
+		return m.Body == nil && m.Detail <= Forked && m.Argument > 0
 	case Failed:
 		return m.Detail == 0 && len(m.Body) <= maxText
 	case Exited:
