@@ -227,9 +227,6 @@ func (c *config) check() error {
 	if c.MaxSessions < 0 {
 		return fmt.Errorf("--max-sessions %d: takes a number above 0", c.MaxSessions)
 	}
-	if c.SessionsPerShim < 1 {
-		return fmt.Errorf("--sessions-per-shim %d: takes a number from 1 on; 1 is a shim for each session", c.SessionsPerShim)
-	}
 	if c.CreateTimeout < 0 || c.ExecTimeout < 0 || c.DrainTimeout < 0 || c.KeepExecutions < 0 {
 		return errors.New("--create-timeout, --exec-timeout, --drain-timeout and --keep-executions take durations above 0")
 	}

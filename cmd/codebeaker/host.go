@@ -204,6 +204,9 @@ func findShim(ctx context.Context, cfg *config) (runtime.Shim, error) {
 	if err != nil {
 		return runtime.Shim{}, fmt.Errorf("find this program: %w", err)
 	}
+	if cfg.SessionsPerShim < 1 {
+		return runtime.Shim{}, fmt.Errorf("--sessions-per-shim %d: takes a number from 1 on; 1 is a shim for each session", cfg.SessionsPerShim)
+	}
 	agent := cfg.Runtime != shim.StockName
 	var sharing *runtime.Sharing
 	// Of somebody else's containerd it is not known where it takes events.

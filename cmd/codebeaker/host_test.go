@@ -26,7 +26,7 @@ func TestAgentStartsProgramsUnlessConfiguredOtherwise(t *testing.T) {
 		{shim.StockName, self, false},
 		{"io.containerd.runsc.v1", "io.containerd.runsc.v1", false},
 	} {
-		got, err := findShim(t.Context(), &config{Runtime: tc.runtime, Runc: runc, State: t.TempDir()})
+		got, err := findShim(t.Context(), &config{Runtime: tc.runtime, Runc: runc, State: t.TempDir(), SessionsPerShim: 16})
 		if err != nil || got.Name != tc.shim || got.Agent != tc.agent {
 			t.Errorf("runtime %q is shim %q, with an agent %v, %v", tc.runtime, got.Name, got.Agent, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // link is the agent's end of the socket to the shim.
@@ -54,9 +55,9 @@ func (l *link) receive() (wire.Message, []byte, []int, error) {
 	if err != nil {
 		return wire.Message{}, nil, nil, err
 	}
-	fds, err := rights(l.oob[:oobn])
+	fds, err := frame.Rights(l.oob[:oobn])
 	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		err = fmt.Errorf("packet too large: %w", wire.ErrProtocol)
+		err = fmt.Errorf("packet too large: %w", frame.ErrProtocol)
 	}
 	var m wire.Message
 	var body []byte
@@ -68,26 +69,6 @@ func (l *link) receive() (wire.Message, []byte, []int, error) {
 		return wire.Message{}, nil, nil, err
 	}
 	return m, body, fds, nil
-}
-
-// rights returns the descriptors that came with a packet.
-func rights(oob []byte) ([]int, error) {
-	if len(oob) == 0 {
-		return nil, nil
-	}
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	var all []int
-	for i := range messages {
-		fds, err := unix.ParseUnixRights(&messages[i])
-		if err != nil {
-			return all, err
-		}
-		all = append(all, fds...)
-	}
-	return all, nil
 }
 
 func closeAll(fds []int) {
@@ -109,7 +90,7 @@ func readBody(fd int, size uint32) ([]byte, error) {
 		err = io.ErrUnexpectedEOF // the other is the end of the socket
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read program of %d bytes: %w: %w", size, wire.ErrProtocol, cause(err))
+		return nil, fmt.Errorf("read program of %d bytes: %w: %w", size, frame.ErrProtocol, cause(err))
 	}
 	return body, nil
 }

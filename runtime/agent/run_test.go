@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // agentOf starts an agent that launches programs, and returns it and the shim's
@@ -43,7 +44,7 @@ func hear(t *testing.T, shim int) wire.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fds, err := rights(oob[:oobn])
+	fds, err := frame.Rights(oob[:oobn])
 	closeAll(fds)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // starter starts programs for the shim.
@@ -71,14 +72,14 @@ func (s *starter) handle(m wire.Message, body []byte, fds []int) error {
 		return s.begin(m, body, fds)
 	}
 	closeAll(fds)
-	return fmt.Errorf("message %d from the shim: %w", m.Kind, wire.ErrProtocol)
+	return fmt.Errorf("message %d from the shim: %w", m.Kind, frame.ErrProtocol)
 }
 
 // begin takes fds.
 func (s *starter) begin(m wire.Message, body []byte, fds []int) error {
 	if m.Detail == wire.InFile {
 		if len(fds) == 0 {
-			return fmt.Errorf("program %d without its file: %w", m.ID, wire.ErrProtocol)
+			return fmt.Errorf("program %d without its file: %w", m.ID, frame.ErrProtocol)
 		}
 		var err error
 		if body, err = readBody(fds[len(fds)-1], m.Argument); err != nil {
@@ -88,7 +89,7 @@ func (s *starter) begin(m wire.Message, body []byte, fds []int) error {
 	}
 	spec, err := wire.ParseProgram(body)
 	if err == nil && len(fds) != spec.FDs() {
-		err = fmt.Errorf("program with %d descriptors: %w", len(fds), wire.ErrProtocol)
+		err = fmt.Errorf("program with %d descriptors: %w", len(fds), frame.ErrProtocol)
 	}
 	if err != nil {
 		closeAll(fds)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // zygote is an interpreter with its modules loaded that forks itself into
@@ -242,7 +243,7 @@ func (z *zygote) answer() (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, -1, err
 	}
-	fds, err := rights(oob[:oobn])
+	fds, err := frame.Rights(oob[:oobn])
 	pid = int(int32(binary.NativeEndian.Uint32(b[:])))
 	switch {
 	case err == nil && n == 8 && pid > 0 && len(fds) == 1:
@@ -251,5 +252,5 @@ func (z *zygote) answer() (pid, pidfd int, err error) {
 		return 0, -1, errDeclined
 	}
 	closeAll(fds)
-	return 0, -1, fmt.Errorf("%d bytes from the zygote: %w", n, wire.ErrProtocol)
+	return 0, -1, fmt.Errorf("%d bytes from the zygote: %w", n, frame.ErrProtocol)
 }

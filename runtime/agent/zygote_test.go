@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // readyZygote returns a zygote that takes requests for the interpreter sh, and
@@ -47,13 +48,13 @@ func TestZygotesAnswerIsANumberAndItsPidfd(t *testing.T) {
 		"a process":                {"\x07\x00\x00\x00\x00\x00\x00\x00", 1, nil},
 		"nothing":                  {"\x00\x00\x00\x00\x00\x00\x00\x00", 0, errDeclined},
 		"an error":                 {"\x00\x00\x00\x00\x0c\x00\x00\x00", 0, errDeclined},
-		"a process without pidfd":  {"\x07\x00\x00\x00\x00\x00\x00\x00", 0, wire.ErrProtocol},
-		"nothing with a file":      {"\x00\x00\x00\x00\x00\x00\x00\x00", 1, wire.ErrProtocol},
-		"two files":                {"\x07\x00\x00\x00\x00\x00\x00\x00", 2, wire.ErrProtocol},
-		"a number below 0":         {"\xff\xff\xff\xff\x00\x00\x00\x00", 1, wire.ErrProtocol},
-		"too little":               {"\x07\x00\x00\x00", 1, wire.ErrProtocol},
-		"too much":                 {"\x07\x00\x00\x00\x00\x00\x00\x00\x00", 1, wire.ErrProtocol},
-		"a packet that is too big": {strings.Repeat("\x07", 100), 1, wire.ErrProtocol},
+		"a process without pidfd":  {"\x07\x00\x00\x00\x00\x00\x00\x00", 0, frame.ErrProtocol},
+		"nothing with a file":      {"\x00\x00\x00\x00\x00\x00\x00\x00", 1, frame.ErrProtocol},
+		"two files":                {"\x07\x00\x00\x00\x00\x00\x00\x00", 2, frame.ErrProtocol},
+		"a number below 0":         {"\xff\xff\xff\xff\x00\x00\x00\x00", 1, frame.ErrProtocol},
+		"too little":               {"\x07\x00\x00\x00", 1, frame.ErrProtocol},
+		"too much":                 {"\x07\x00\x00\x00\x00\x00\x00\x00\x00", 1, frame.ErrProtocol},
+		"a packet that is too big": {strings.Repeat("\x07", 100), 1, frame.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			z, theirs := readyZygote(t)
@@ -79,7 +80,7 @@ func TestZygotesAnswerIsANumberAndItsPidfd(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fds, err := rights(oob[:oobn])
+			fds, err := frame.Rights(oob[:oobn])
 			closeAll(fds)
 			if p, perr := wire.ParseProgram(buf[:n]); err != nil || perr != nil || !slices.Equal(p.Args, forkable().Args) || len(fds) != 3 {
 				t.Errorf("it was asked for %+v with %d files: %v, %v", p, len(fds), err, perr)
@@ -240,7 +241,7 @@ func lateZygote(t *testing.T, s *starter, f func(theirs int, fds []int)) (pid in
 			t.Error(err)
 			return
 		}
-		fds, err := rights(oob[:oobn])
+		fds, err := frame.Rights(oob[:oobn])
 		if err != nil {
 			t.Error(err)
 		}

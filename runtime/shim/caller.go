@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/log"
 	"google.golang.org/grpc/status"
 
+	"codebeaker/runtime/frame"
 	"codebeaker/runtime/shim/direct"
 )
 
@@ -97,7 +98,7 @@ func (c *caller) take(ctx context.Context, m direct.Message, files []*os.File) e
 		body := m.Body
 		if m.Detail == direct.InFile {
 			if len(files) == 0 {
-				return fmt.Errorf("request without its file: %w", direct.ErrProtocol)
+				return fmt.Errorf("request without its file: %w", frame.ErrProtocol)
 			}
 			last := len(files) - 1
 			body = make([]byte, m.Argument)
@@ -132,7 +133,7 @@ func (c *caller) take(ctx context.Context, m direct.Message, files []*os.File) e
 			close(p.forgotten)
 		}
 	default:
-		return fmt.Errorf("message %d from a server: %w", m.Kind, direct.ErrProtocol)
+		return fmt.Errorf("message %d from a server: %w", m.Kind, frame.ErrProtocol)
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/frame"
 	"codebeaker/runtime/sched"
 )
 
@@ -159,7 +159,7 @@ func (c *container) run(ctx context.Context, opts *options.Options) (retErr erro
 	program, err := c.bundle.filter()
 	if err == nil && program != nil {
 		var file *os.File
-		file, err = wire.Seal("filter", program)
+		file, err = frame.Seal("filter", program)
 		given = append(given, file) // FilterFD
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"codebeaker/runtime/agent/wire"
 	"codebeaker/runtime/cgroup"
+	"codebeaker/runtime/frame"
 	"codebeaker/runtime/shim/direct"
 )
 
@@ -188,7 +189,7 @@ func (e *exec) spawn(ctx context.Context, spec *wire.Program, files []*os.File, 
 	}
 	l := &launched{program: p, streams: streams}
 	if err := e.admit(ctx, l, gate, group); err != nil {
-		if errors.Is(err, wire.ErrProtocol) {
+		if errors.Is(err, frame.ErrProtocol) {
 			err = errors.Join(err, e.container.distrust())
 		}
 		return nil, err
@@ -276,7 +277,7 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) (*proces
 	}
 	if len(ready.files) != want {
 		ready.close()
-		return nil, nil, fmt.Errorf("%d files from the agent: %w", len(ready.files), wire.ErrProtocol)
+		return nil, nil, fmt.Errorf("%d files from the agent: %w", len(ready.files), frame.ErrProtocol)
 	}
 	p, err := processOf(ready.files[0])
 	if err == nil {
@@ -286,7 +287,7 @@ func (e *exec) adopt(ready reply, group cgroup.Group, streams *streams) (*proces
 				return err
 			}
 			if !in {
-				return fmt.Errorf("process %d is not in cgroup %s: %w", p.pid, group.Path(), wire.ErrProtocol)
+				return fmt.Errorf("process %d is not in cgroup %s: %w", p.pid, group.Path(), frame.ErrProtocol)
 			}
 			return setOOMScore(proc, int(e.request.OOMScore))
 		})

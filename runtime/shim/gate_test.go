@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 func gateOf(tb testing.TB) (*gate, *os.File) {
@@ -80,7 +81,7 @@ func FuzzReports(f *testing.F) {
 		}
 		_, err := g.hear(t.Context())
 		_, want := wire.ParseReport(packet)
-		if (err == nil) != (want == nil) || err != nil && !errors.Is(err, wire.ErrProtocol) {
+		if (err == nil) != (want == nil) || err != nil && !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%x is %v", packet, err)
 		}
 	})

@@ -11,7 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // process is a handle on a process of the host that cannot come to mean another.
@@ -45,12 +45,12 @@ func processOf(pidfd *os.File) (*process, error) {
 	}
 	_, after, ok := bytes.Cut(text, []byte("\nPid:\t"))
 	if !ok {
-		return nil, fmt.Errorf("the agent's pidfd is none: %w", wire.ErrProtocol)
+		return nil, fmt.Errorf("the agent's pidfd is none: %w", frame.ErrProtocol)
 	}
 	line, _, _ := bytes.Cut(after, []byte("\n"))
 	pid, err := strconv.Atoi(string(line))
 	if err != nil || pid == 0 {
-		return nil, fmt.Errorf("the agent's pidfd is of process %q: %w", line, wire.ErrProtocol)
+		return nil, fmt.Errorf("the agent's pidfd is of process %q: %w", line, frame.ErrProtocol)
 	}
 	if pid < 0 {
 		return nil, fmt.Errorf("the process has ended: %w", errdefs.ErrUnavailable)

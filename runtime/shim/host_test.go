@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 func TestKernelTellsWhoseThePidfdIs(t *testing.T) {
@@ -58,10 +58,10 @@ func TestOtherFilesArePassedForNothing(t *testing.T) {
 	}
 	defer null.Close()
 	for _, f := range []*os.File{r, null} {
-		if p, err := processOf(f); !errors.Is(err, wire.ErrProtocol) {
+		if p, err := processOf(f); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("taken for a pidfd: %+v, %v", p, err)
 		}
-		if err := checkTerminal(f); !errors.Is(err, wire.ErrProtocol) {
+		if err := checkTerminal(f); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("taken for a terminal: %v", err)
 		}
 	}

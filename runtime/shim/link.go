@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // sendTimeout bounds how long an agent may leave a message unread.
@@ -119,7 +120,7 @@ func (l *link) take(r reply) error {
 	m := r.message
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wrong := fmt.Errorf("message %d about program %d: %w", m.Kind, m.ID, wire.ErrProtocol)
+	wrong := fmt.Errorf("message %d about program %d: %w", m.Kind, m.ID, frame.ErrProtocol)
 	if m.Kind == wire.Hello {
 		select {
 		case <-l.greeted:
@@ -127,7 +128,7 @@ func (l *link) take(r reply) error {
 		default:
 		}
 		if m.Argument != wire.Version || len(r.files) > 0 {
-			return fmt.Errorf("it speaks version %d, not %d: %w", m.Argument, wire.Version, wire.ErrProtocol)
+			return fmt.Errorf("it speaks version %d, not %d: %w", m.Argument, wire.Version, frame.ErrProtocol)
 		}
 		close(l.greeted)
 		return nil
@@ -191,7 +192,7 @@ func (l *link) start(spec *wire.Program, files []*os.File) (*program, error) {
 	m := wire.Message{Kind: wire.Start, ID: p.id, Argument: uint32(len(body))}
 	packet := append(m.Append(nil), body...)
 	if len(packet) > wire.MaxMessage {
-		file, err := wire.Seal("program", body)
+		file, err := frame.Seal("program", body)
 		if err != nil {
 			l.forget(p)
 			return nil, err

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // fakeAgent is the other end of a link.
@@ -60,7 +61,11 @@ func (a *fakeAgent) hear() (wire.Message, []byte, []*os.File) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return m, body, files(rights(oob[:oobn]))
+	fds, err := frame.Rights(oob[:oobn])
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return m, body, files(fds)
 }
 
 func (a *fakeAgent) start() *program {
@@ -139,7 +144,7 @@ func TestAgentOutOfTurnIsTheEnd(t *testing.T) {
 				}
 				a.say(packet, files...)
 			}
-			if err := <-a.err; !errors.Is(err, wire.ErrProtocol) {
+			if err := <-a.err; !errors.Is(err, frame.ErrProtocol) {
 				t.Errorf("got %v", err)
 			}
 			for r := range p.replies { // it ends

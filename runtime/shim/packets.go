@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // packets reads what comes over a SOCK_SEQPACKET socket.
@@ -24,7 +24,7 @@ func newPackets(conn *net.UnixConn, size, fds int) *packets {
 
 // next returns a packet, which is there until the one after it, and the
 // descriptors that came with it, which are the caller's. The end of the socket,
-// from either side, is io.EOF. A packet too large wraps wire.ErrProtocol.
+// from either side, is io.EOF. A packet too large wraps frame.ErrProtocol.
 func (p *packets) next() (packet []byte, fds []int, err error) {
 	n, oobn, flags, _, err := p.conn.ReadMsgUnix(p.buf, p.oob)
 	if err == nil && n == 0 || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
@@ -33,27 +33,14 @@ func (p *packets) next() (packet []byte, fds []int, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	fds = rights(p.oob[:oobn])
+	if fds, err = frame.Rights(p.oob[:oobn]); err != nil {
+		return nil, nil, err
+	}
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		for _, fd := range fds {
 			_ = unix.Close(fd)
 		}
-		return nil, nil, fmt.Errorf("a packet too large: %w", wire.ErrProtocol)
+		return nil, nil, fmt.Errorf("a packet too large: %w", frame.ErrProtocol)
 	}
 	return p.buf[:n], fds, nil
-}
-
-// rights returns the descriptors in a packet's ancillary data.
-func rights(oob []byte) []int {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	var all []int
-	for i := range messages {
-		if fds, err := unix.ParseUnixRights(&messages[i]); err == nil {
-			all = append(all, fds...)
-		}
-	}
-	return all
 }

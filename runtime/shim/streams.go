@@ -10,7 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/shim/direct"
+	"codebeaker/runtime/frame"
 )
 
 // paths are the FIFOs that a client made for a process. Empty is /dev/null.
@@ -77,7 +77,7 @@ func streamsOf(files []*os.File, terminal bool) (*streams, error) {
 	}
 	held := 1 + outputs // where those begin that the shim holds
 	if n := len(files) - held; n != outputs && n != outputs+1 {
-		return nil, fmt.Errorf("%d streams: %w", len(files), direct.ErrProtocol)
+		return nil, fmt.Errorf("%d streams: %w", len(files), frame.ErrProtocol)
 	}
 	s := &streams{program: files[:held:held], output: files[held : held+outputs : held+outputs]}
 	if len(files) > held+outputs {

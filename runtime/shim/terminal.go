@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // terminal copies between a program's terminal and its FIFOs.
@@ -53,7 +53,7 @@ func checkTerminal(f *os.File) error {
 	}
 	const ptmxMajor, ptmxMinor = 5, 2
 	if st.Mode&unix.S_IFMT != unix.S_IFCHR || unix.Major(st.Rdev) != ptmxMajor || unix.Minor(st.Rdev) != ptmxMinor {
-		return fmt.Errorf("the agent's terminal is none: %w", wire.ErrProtocol)
+		return fmt.Errorf("the agent's terminal is none: %w", frame.ErrProtocol)
 	}
 	return nil
 }

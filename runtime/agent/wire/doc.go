@@ -5,9 +5,7 @@
 // gives the other to pid 1 as an inherited descriptor, which pid 1 marks
 // close-on-exec before it does anything else: no program ever has it. Each
 // message is one packet of a header and, in Start alone, a body. Nothing is
-// ever answered with text from inside a session.
-//
-//	header   kind u8, id u32, argument u32, detail u32; little endian
+// ever answered with text from inside a session. The header is package frame's.
 //
 //	from     kind     argument        detail        descriptors
 //	agent    Hello    Version         -             -

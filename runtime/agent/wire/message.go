@@ -1,9 +1,9 @@
 package wire
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
+
+	"codebeaker/runtime/frame"
 )
 
 const (
@@ -16,8 +16,6 @@ const (
 	// MaxStart bounds the body of Start, in bytes: twice what Linux takes for
 	// arguments and environment.
 	MaxStart = 4 << 20
-
-	headerLen = 13
 )
 
 // Kind says what a message is.
@@ -56,9 +54,6 @@ const InFile = 1
 // Forked is Ready's detail where the program was forked from the zygote.
 const Forked = 1
 
-// ErrProtocol is a message that breaks the protocol.
-var ErrProtocol = errors.New("protocol error")
-
 // Message is a packet without its body and descriptors.
 type Message struct {
 	Kind     Kind
@@ -69,37 +64,26 @@ type Message struct {
 
 // Append appends the message's header.
 func (m Message) Append(b []byte) []byte {
-	b = append(b, byte(m.Kind))
-	b = binary.LittleEndian.AppendUint32(b, m.ID)
-	b = binary.LittleEndian.AppendUint32(b, m.Argument)
-	return binary.LittleEndian.AppendUint32(b, m.Detail)
+	return frame.Header{Kind: uint8(m.Kind), ID: m.ID, Argument: m.Argument, Detail: m.Detail}.Append(b)
 }
 
 // Parse takes a packet apart. The body is part of the packet, and nil where
-// there is none. An error wraps ErrProtocol.
+// there is none. An error wraps frame.ErrProtocol.
 func Parse(packet []byte) (Message, []byte, error) {
-	if len(packet) < headerLen || len(packet) > MaxMessage {
-		return Message{}, nil, fmt.Errorf("packet of %d bytes: %w", len(packet), ErrProtocol)
-	}
-	m := Message{
-		Kind:     Kind(packet[0]),
-		ID:       binary.LittleEndian.Uint32(packet[1:]),
-		Argument: binary.LittleEndian.Uint32(packet[5:]),
-		Detail:   binary.LittleEndian.Uint32(packet[9:]),
-	}
-	body := packet[headerLen:]
-	if err := m.check(len(body)); err != nil {
+	h, body, err := frame.Parse(packet, MaxMessage)
+	if err != nil {
 		return Message{}, nil, err
 	}
-	if len(body) == 0 {
-		body = nil
+	m := Message{Kind: Kind(h.Kind), ID: h.ID, Argument: h.Argument, Detail: h.Detail}
+	if err := m.check(len(body)); err != nil {
+		return Message{}, nil, err
 	}
 	return m, body, nil
 }
 
 func (m Message) check(body int) error {
 	wrong := func() error {
-		return fmt.Errorf("message %d of program %d with %d, %d and %d bytes: %w", m.Kind, m.ID, m.Argument, m.Detail, body, ErrProtocol)
+		return fmt.Errorf("message %d of program %d with %d, %d and %d bytes: %w", m.Kind, m.ID, m.Argument, m.Detail, body, frame.ErrProtocol)
 	}
 	if m.Kind == Start {
 		inline := m.Detail == 0 && m.Argument > 0 && m.Argument == uint32(body)

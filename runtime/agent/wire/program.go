@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"codebeaker/runtime/frame"
 )
 
 const (
@@ -81,7 +83,7 @@ const (
 	allFlags = flagTerminal | flagLine | flagSoft | flagCgroup | flagZygote | flagFork
 )
 
-// Append appends the body, or returns an error that wraps ErrProtocol where it
+// Append appends the body, or returns an error that wraps frame.ErrProtocol where it
 // is none that ParseProgram takes.
 func (p *Program) Append(b []byte) ([]byte, error) {
 	var flags byte
@@ -128,7 +130,7 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// ParseProgram reads a body. An error wraps ErrProtocol.
+// ParseProgram reads a body. An error wraps frame.ErrProtocol.
 func ParseProgram(b []byte) (*Program, error) {
 	r := reader{b: b}
 	p := &Program{}
@@ -147,7 +149,7 @@ func ParseProgram(b []byte) (*Program, error) {
 	p.Args = r.list()
 	p.Env = r.list()
 	if r.bad || len(r.b) > 0 || flags&^allFlags != 0 {
-		return nil, fmt.Errorf("program of %d bytes: %w", len(b), ErrProtocol)
+		return nil, fmt.Errorf("program of %d bytes: %w", len(b), frame.ErrProtocol)
 	}
 	if err := p.check(len(b)); err != nil {
 		return nil, err
@@ -157,7 +159,7 @@ func ParseProgram(b []byte) (*Program, error) {
 
 // check says whether a program of this many bytes is within all bounds.
 func (p *Program) check(size int) error {
-	fail := func(what string) error { return fmt.Errorf("program with %s: %w", what, ErrProtocol) }
+	fail := func(what string) error { return fmt.Errorf("program with %s: %w", what, frame.ErrProtocol) }
 	switch {
 	case size > MaxStart:
 		return fail(fmt.Sprintf("%d bytes of arguments and environment; at most %d can be", size, MaxStart))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/frame"
 )
 
 // ErrZygoteSilent is the error of StageFork where the zygote was asked for the process
@@ -22,14 +24,14 @@ type Report struct {
 	Errno unix.Errno
 }
 
-// ParseReport reads a packet of a gate. An error wraps ErrProtocol.
+// ParseReport reads a packet of a gate. An error wraps frame.ErrProtocol.
 func ParseReport(packet []byte) (Report, error) {
 	if len(packet) != ReportLen {
-		return Report{}, fmt.Errorf("report of %d bytes: %w", len(packet), ErrProtocol)
+		return Report{}, fmt.Errorf("report of %d bytes: %w", len(packet), frame.ErrProtocol)
 	}
 	stage, errno := binary.NativeEndian.Uint32(packet), binary.NativeEndian.Uint32(packet[4:])
 	if (stage != 0 || errno != 0) && !isFailure(stage, errno) {
-		return Report{}, fmt.Errorf("report of stage %d and error %d: %w", stage, errno, ErrProtocol)
+		return Report{}, fmt.Errorf("report of stage %d and error %d: %w", stage, errno, frame.ErrProtocol)
 	}
 	return Report{Stage(stage), unix.Errno(errno)}, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"codebeaker/runtime/frame"
 )
 
 func full() *Program {
@@ -52,7 +54,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 			packet = append(packet, "ab"...)
 		}
 		got, body, err := Parse(packet)
-		if err != nil || got != m || (body != nil) != (len(packet) > headerLen) {
+		if err != nil || got != m || (body != nil) != (len(packet) > frame.HeaderLen) {
 			t.Errorf("got %+v, %q, %v; sent %+v", got, body, err, m)
 		}
 	}
@@ -61,7 +63,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 func TestWhatBreaksTheProtocolIsRefused(t *testing.T) {
 	for name, packet := range map[string][]byte{
 		"nothing":                  nil,
-		"half a header":            make([]byte, headerLen-1),
+		"half a header":            make([]byte, frame.HeaderLen-1),
 		"an unknown kind":          Message{Kind: Exited + 1, ID: 1}.Append(nil),
 		"kind 0":                   Message{ID: 1}.Append(nil),
 		"a body where none is":     append(Message{Kind: Ready, ID: 1}.Append(nil), 1),
@@ -75,7 +77,7 @@ func TestWhatBreaksTheProtocolIsRefused(t *testing.T) {
 		"a status of 17 bits":      Message{Kind: Exited, ID: 1, Argument: 1 << 16}.Append(nil),
 		"a packet too large":       append(Message{Kind: Start, ID: 1, Argument: MaxMessage}.Append(nil), make([]byte, MaxMessage)...),
 	} {
-		if m, _, err := Parse(packet); !errors.Is(err, ErrProtocol) {
+		if m, _, err := Parse(packet); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: got %+v, %v", name, m, err)
 		}
 	}
@@ -96,7 +98,7 @@ func TestProgramOutOfBoundsIsRefusedOnBothSides(t *testing.T) {
 	} {
 		p := full()
 		change(p)
-		if _, err := p.Append(nil); !errors.Is(err, ErrProtocol) {
+		if _, err := p.Append(nil); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: sent, %v", name, err)
 		}
 	}
@@ -105,16 +107,16 @@ func TestProgramOutOfBoundsIsRefusedOnBothSides(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range b {
-		if _, err := ParseProgram(b[:n]); !errors.Is(err, ErrProtocol) {
+		if _, err := ParseProgram(b[:n]); !errors.Is(err, frame.ErrProtocol) {
 			t.Fatalf("the first %d bytes of %d were taken: %v", n, len(b), err)
 		}
 	}
-	if _, err := ParseProgram(append(slices.Clone(b), 0)); !errors.Is(err, ErrProtocol) {
+	if _, err := ParseProgram(append(slices.Clone(b), 0)); !errors.Is(err, frame.ErrProtocol) {
 		t.Errorf("a byte too many was taken: %v", err)
 	}
 	flags := slices.Clone(b)
 	flags[0] |= 1 << 7
-	if _, err := ParseProgram(flags); !errors.Is(err, ErrProtocol) {
+	if _, err := ParseProgram(flags); !errors.Is(err, frame.ErrProtocol) {
 		t.Errorf("an unknown flag was taken: %v", err)
 	}
 }
@@ -158,7 +160,7 @@ func TestReportsAreReadAsTheyAre(t *testing.T) {
 		"of no stage":   {packet: packet(0, 2), wrong: true},
 	} {
 		got, err := ParseReport(tc.packet)
-		if got != tc.want || tc.wrong != errors.Is(err, ErrProtocol) {
+		if got != tc.want || tc.wrong != errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}

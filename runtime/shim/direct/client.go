@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 // sendTimeout bounds how long a shim may leave a message unread.
@@ -105,7 +105,7 @@ func (c *Client) send(r *Request, streams *Streams) (*Program, error) {
 	}
 	m := Message{Kind: Start, Argument: uint32(len(body)), Body: body}
 	if !m.Fits() {
-		file, err := wire.Seal("request", body)
+		file, err := frame.Seal("request", body)
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +188,7 @@ func (c *Client) serve() {
 func (c *Client) event(m Message) error {
 	e := &types.Envelope{}
 	if err := proto.Unmarshal(m.Body, e); err != nil {
-		return fmt.Errorf("read event: %w: %w", err, ErrProtocol)
+		return fmt.Errorf("read event: %w: %w", err, frame.ErrProtocol)
 	}
 	c.publish(e)
 	return nil
@@ -203,9 +203,9 @@ func (c *Client) take(m Message) error {
 		return nil // it was forgotten meanwhile
 	}
 	if p == nil {
-		return fmt.Errorf("message about program %d: %w", m.ID, ErrProtocol)
+		return fmt.Errorf("message about program %d: %w", m.ID, frame.ErrProtocol)
 	}
-	wrong := fmt.Errorf("message %d about program %d: %w", m.Kind, m.ID, ErrProtocol)
+	wrong := fmt.Errorf("message %d about program %d: %w", m.Kind, m.ID, frame.ErrProtocol)
 	switch m.Kind {
 	case Started:
 		if p.pid != 0 {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 func ask() *Request {
@@ -35,7 +36,7 @@ func TestRequestComesBackAsItWasSent(t *testing.T) {
 			t.Errorf("got %+v, %v; sent %+v", got, err, r)
 		}
 		for i := range b {
-			if _, err := ParseRequest(b[:i]); !errors.Is(err, ErrProtocol) {
+			if _, err := ParseRequest(b[:i]); !errors.Is(err, frame.ErrProtocol) {
 				t.Fatalf("%d of %d bytes: %v", i, len(b), err)
 			}
 		}
@@ -47,7 +48,7 @@ func TestRequestComesBackAsItWasSent(t *testing.T) {
 		"no program":     {Container: "c", ID: "e"},
 		"a NUL in there": {Container: "c", ID: "e", Program: wire.Program{Args: []string{"x\x00"}}},
 	} {
-		if _, err := r.Append(nil); !errors.Is(err, ErrProtocol) {
+		if _, err := r.Append(nil); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -74,7 +75,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 	}
 	for name, packet := range map[string][]byte{
 		"nothing":                  nil,
-		"half a header":            make([]byte, headerLen-1),
+		"half a header":            make([]byte, frame.HeaderLen-1),
 		"an unknown kind":          Message{Kind: Event + 1, ID: 1}.Append(nil),
 		"kind 0":                   Message{ID: 1}.Append(nil),
 		"a length that is another": Message{Kind: Start, ID: 1, Argument: 9, Body: []byte("a")}.Append(nil),
@@ -87,7 +88,7 @@ func TestMessagesComeBackAsTheyWereSent(t *testing.T) {
 		"something to forget by":   Message{Kind: Forget, ID: 1, Argument: 1}.Append(nil),
 		"a packet too large":       Message{Kind: Start, ID: 1, Argument: MaxMessage, Body: make([]byte, MaxMessage)}.Append(nil),
 	} {
-		if m, err := Parse(packet); !errors.Is(err, ErrProtocol) {
+		if m, err := Parse(packet); !errors.Is(err, frame.ErrProtocol) {
 			t.Errorf("%s: got %+v, %v", name, m, err)
 		}
 	}

@@ -10,9 +10,8 @@
 //
 // The shim listens on a SOCK_SEQPACKET socket beside its other one, where only
 // root can reach it. Whoever connects may have programs started in any of the
-// shim's containers, and forgets them. Each message is one packet:
-//
-//	header   kind u8, id u32, argument u32, detail u32; little endian
+// shim's containers, and forgets them. Each message is one packet
+// with the header of package frame:
 //
 //	from     kind      argument        detail         body     descriptors
 //	server   Start     bytes of body   1: in a file   Request  streams, file

@@ -1,10 +1,10 @@
 package direct
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"codebeaker/runtime/agent/wire"
+	"codebeaker/runtime/frame"
 )
 
 const (
@@ -16,8 +16,6 @@ const (
 	MaxRequest = wire.MaxStart + 4<<10
 	// maxText bounds what Failed says, in bytes.
 	maxText = 4 << 10
-
-	headerLen = 13
 )
 
 // Kind says what a message is.
@@ -39,9 +37,6 @@ const InFile = 1
 // Forked is Started's detail if the container's zygote forked the program.
 const Forked = 1
 
-// ErrProtocol is a message that breaks the protocol.
-var ErrProtocol = wire.ErrProtocol
-
 // Message is a packet without its descriptors.
 type Message struct {
 	Kind     Kind
@@ -52,38 +47,28 @@ type Message struct {
 }
 
 // Fits says whether the message fits a packet.
-func (m Message) Fits() bool { return headerLen+len(m.Body) <= MaxMessage }
+func (m Message) Fits() bool { return frame.HeaderLen+len(m.Body) <= MaxMessage }
 
 // Append appends the packet. What Failed says is cut where it is too long.
 func (m Message) Append(b []byte) []byte {
 	if m.Kind == Failed {
 		m.Body = m.Body[:min(len(m.Body), maxText)]
 	}
-	b = append(b, byte(m.Kind))
-	b = binary.LittleEndian.AppendUint32(b, m.ID)
-	b = binary.LittleEndian.AppendUint32(b, m.Argument)
-	b = binary.LittleEndian.AppendUint32(b, m.Detail)
+	b = frame.Header{Kind: uint8(m.Kind), ID: m.ID, Argument: m.Argument, Detail: m.Detail}.Append(b)
 	return append(b, m.Body...)
 }
 
 // Parse takes a packet apart. The body is part of the packet. An error wraps
-// ErrProtocol.
+// frame.ErrProtocol.
 func Parse(packet []byte) (Message, error) {
-	if len(packet) < headerLen || len(packet) > MaxMessage {
-		return Message{}, fmt.Errorf("packet of %d bytes: %w", len(packet), ErrProtocol)
+	h, body, err := frame.Parse(packet, MaxMessage)
+	if err != nil {
+		return Message{}, err
 	}
-	m := Message{
-		Kind:     Kind(packet[0]),
-		ID:       binary.LittleEndian.Uint32(packet[1:]),
-		Argument: binary.LittleEndian.Uint32(packet[5:]),
-		Detail:   binary.LittleEndian.Uint32(packet[9:]),
-	}
-	if len(packet) > headerLen {
-		m.Body = packet[headerLen:]
-	}
+	m := Message{Kind: Kind(h.Kind), ID: h.ID, Argument: h.Argument, Detail: h.Detail, Body: body}
 	if !m.valid() {
 		return Message{}, fmt.Errorf("message %d of program %d with %d, %d and %d bytes: %w",
-			m.Kind, m.ID, m.Argument, m.Detail, len(m.Body), ErrProtocol)
+			m.Kind, m.ID, m.Argument, m.Detail, len(m.Body), frame.ErrProtocol)
 	}
 	return m, nil
 }
