@@ -270,7 +270,7 @@ func TestSessionsOutliveARestartOfTheirContainerd(t *testing.T) {
 	root, state := filepath.Join(s.dir, "other"), filepath.Join(s.dir, "o")
 	begin := func() (socket string, end func()) {
 		t.Helper()
-		p := exec.Command(binary("codebeaker"), "bench", "containerd", "--root", root, "--state", state)
+		p := exec.Command(binary("codebeaker-bench"), "containerd", "--root", root, "--state", state)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
