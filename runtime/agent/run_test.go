@@ -193,8 +193,12 @@ func TestProgramsLeaveNothingInTheAgent(t *testing.T) {
 	}
 	files, goroutines := once(1)
 	for id := range uint32(50) {
-		if f, g := once(2 + id); f > files || g > goroutines || len(s.children.programs) > 0 {
-			t.Fatalf("after %d programs there are %d files, %d goroutines and %d programs; after one %d and %d", id+2, f, g, len(s.children.programs), files, goroutines)
+		f, g := once(2 + id)
+		s.children.mu.Lock()
+		programs := len(s.children.programs)
+		s.children.mu.Unlock()
+		if f > files || g > goroutines || programs > 0 {
+			t.Fatalf("after %d programs there are %d files, %d goroutines and %d programs; after one %d and %d", id+2, f, g, programs, files, goroutines)
 		}
 	}
 }

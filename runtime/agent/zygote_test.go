@@ -311,7 +311,9 @@ func TestProgramIsStartedWhereTheZygoteCannotBeAsked(t *testing.T) {
 	if err := unix.Shutdown(theirs, unix.SHUT_RDWR); err != nil {
 		t.Fatal(err)
 	}
+	s.mu.Lock()
 	s.zygote = z
+	s.mu.Unlock()
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
