@@ -36,7 +36,7 @@ func (b Bounds) withDefaults() Bounds {
 
 // exceeded is an image that takes more.
 func (b Bounds) exceeded() error {
-	return fmt.Errorf("it takes more than %d MiB or %d files unpacked, which --image-limit-mb allows: %w", b.Bytes>>20, b.Files, errdefs.ErrInvalidArgument)
+	return fmt.Errorf("it takes more than %d MiB, which --image-limit-mb allows, or more than %d files unpacked: %w", b.Bytes>>20, b.Files, errdefs.ErrInvalidArgument)
 }
 
 // check unpacks an image's layers to nowhere, to see what they take.

@@ -92,7 +92,7 @@ func TestMessagesThatAreNotFinishedLeaveMemoryToOthers(t *testing.T) {
 	s := startServer(t, Options{MaxMessageBytes: message, MaxHeldBytes: 8 << 20})
 	begin, rest := longList(message)
 	var conns []*client
-	for range 10 { // of which three have room for what they may become
+	for range 10 { // three of them have room for the longest message
 		c := s.dial(t)
 		beginMessage(t, c, message, begin)
 		conns = append(conns, c)

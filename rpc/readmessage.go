@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -78,16 +79,43 @@ func (c *conn) readLong(r io.Reader, head []byte, limit int64) (_ []byte, held i
 }
 
 // hurry ends the connection if a long message is not read in time while others wait
-// for the memory that it holds. It is until the caller calls done.
+// for the memory that it holds. The caller calls done when the message is read.
 func (c *conn) hurry() (done func()) {
-	var late *time.Timer
-	late = time.AfterFunc(c.srv.opts.MessageTimeout, func() {
-		if _, waiting := c.srv.requests.stats(); waiting == 0 {
-			late.Reset(c.srv.opts.MessageTimeout)
+	read := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { c.watchMessage(read) })
+	return func() {
+		close(read)
+		watch.Wait()
+	}
+}
+
+// watchMessage is hurry's goroutine. It ends when read is closed, or the connection.
+func (c *conn) watchMessage(read <-chan struct{}) {
+	tick := time.NewTicker(c.srv.opts.MessageTimeout)
+	defer tick.Stop()
+	for {
+		select {
+		case <-read:
 			return
+		case <-c.closing:
+			return
+		case <-tick.C:
+		}
+		if _, waiting := c.srv.requests.stats(); waiting == 0 || isClosed(read) {
+			continue
 		}
 		c.log.Warn("client dropped: its message came too slowly while others waited", "timeout", c.srv.opts.MessageTimeout)
 		c.close(websocket.ClosePolicyViolation, "the message came too slowly while others waited")
-	})
-	return func() { late.Stop() }
+		return
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }

@@ -216,7 +216,7 @@ func (s *state) answer(f *frame) {
 		s.freedReplies += f.added + f.reserved.Load()
 		return
 	}
-	s.freedReplies += f.reserved.Load() - f.covered // of which no more is needed
+	s.freedReplies += f.reserved.Load() - f.covered // the batch needs no more
 	text := f.responses[0]
 	if f.batch {
 		text = encodeBatch(f.responses)

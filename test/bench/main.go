@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// options are what the command line says, but for the plan.
+// options are what the command line says. The plan is apart.
 type options struct {
 	codebeaker, runc string // paths of programs; empty for those beside this one
 	root, state      string // of the server whose image is used; empty for the usual ones
